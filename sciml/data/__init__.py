@@ -1,0 +1,1 @@
+"""Data: files, labelled data sets, generation, splits and the catalogue of references."""
