@@ -237,6 +237,7 @@ def _sums(
     dims = _dimensions(truth, prediction, over)
     truth, prediction = truth.astype(np.float64), prediction.astype(np.float64)
     weights = xr.ones_like(truth) if weights is None else weights.astype(np.float64)
+    weights = weights.broadcast_like(truth)
     counts = weights > 0
     first, second = (
         (term * weights).where(counts, 0.0).sum(dims, skipna=False)
