@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +30,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         FileNotFoundError: the block ended without writing the file.
 
-    >>> folder = Path(tempfile.mkdtemp())
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
     >>> with atomic(folder / "a.txt") as part:
     ...     _ = part.write_text("whole")
     ...     (folder / "a.txt").exists()
@@ -68,7 +68,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
     Raises:
         ValueError: the value holds what JSON cannot (NaN and infinity among it).
 
-    >>> folder = Path(tempfile.mkdtemp())
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
     >>> read_json(write_json(folder / "a.json", {"drag": 5.58}))
     {'drag': 5.58}
     """
@@ -99,7 +100,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, in hexadecimal.
 
-    >>> folder = Path(tempfile.mkdtemp())
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
     >>> _ = (folder / "a").write_bytes(b"abc")
     >>> sha256(folder / "a")[:8]
     'ba7816bf'

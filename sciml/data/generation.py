@@ -1,0 +1,409 @@
+"""Data sets made sample by sample, in parallel, that survive being killed at any moment."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import h5netcdf
+import h5py
+import numpy as np
+import xarray as xr
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sciml.data.files import atomic, read_json, write_json
+from sciml.data.netcdf import save
+
+__all__ = ["SampleFailure", "SampleTask", "generate"]
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+ADDED = ("sample_index", "failure_index", "failure_reason")
+
+
+class SampleFailure(Exception):
+    """A sample that must not be stored; it is counted and its reason recorded.
+
+    >>> SampleFailure("did not become steady in 20000 steps").reason
+    'did not become steady in 20000 steps'
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@runtime_checkable
+class SampleTask(Protocol):
+    """Makes one sample from its number and its own random numbers.
+
+    It must be picklable (a function or a frozen dataclass of an importable module).
+    The options of a dataclass are recorded, and a resumed run must have the same.
+    """
+
+    def __call__(self, index: int, rng: np.random.Generator) -> xr.Dataset:
+        """One sample, without a `sample` dimension; every number has `units`.
+
+        Raises:
+            SampleFailure: this sample must not be stored.
+        """
+        ...
+
+
+def generate(
+    task: SampleTask,
+    count: int,
+    path: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    resume: bool = False,
+    attributes: Mapping[str, str | int | float] | None = None,
+    progress: bool = True,
+) -> Path:
+    """Make `count` samples and store them in one NetCDF4 file.
+
+    Sample i draws from `np.random.default_rng(np.random.SeedSequence([seed, i]))`,
+    so the file is the same whatever the order and the number of workers. Each
+    finished sample is kept as a file of its own in `<path>.parts` until all are
+    there; after a crash, `resume=True` makes only what is missing and gives the
+    same contents as a run that was never interrupted.
+
+    The file has the task's variables with a leading `sample` dimension (coordinates
+    of other dimensions are kept once), `sample_index`, and for the samples that
+    failed `failure_index` and `failure_reason` over the dimension `failure` (absent
+    if none failed). Its attributes are `attributes`, and `generation`, which says
+    in JSON which task, seed and count made it.
+
+    Args:
+        task: makes one sample.
+        count: the number of samples asked for, failures among them.
+        path: the file to write.
+        seed: of all random numbers.
+        workers: processes, each with one thread; with 1 all runs in this process.
+        resume: go on with what an interrupted run left; a finished file is kept.
+        attributes: provenance, stored as attributes of the file.
+        progress: show a bar, if the standard error stream is a terminal.
+
+    Returns:
+        the path written.
+
+    Raises:
+        FileExistsError: the file or parts of it are there and `resume` is false.
+        ValueError: the parts belong to another task, seed or count; samples differ
+            in their variables; or every sample failed.
+        ChildProcessError: a worker was killed; finished samples are kept.
+
+    >>> import tempfile
+    >>> def roll(index, rng):
+    ...     return xr.Dataset({"eyes": ((), rng.integers(1, 7), {"units": "1"})})
+    >>> path = generate(roll, 5, Path(tempfile.mkdtemp()) / "dice.nc", seed=1)
+    >>> xr.open_dataset(path).eyes.values.tolist()
+    [3, 4, 4, 3, 4]
+    """
+    path = Path(path)
+    if count < 1 or workers < 1:
+        raise ValueError(f"count and workers must be at least 1, not {count} and {workers}")
+    manifest = _manifest(task, count, seed, attributes or {})
+    parts = path.with_name(path.name + ".parts")
+    if _finished(path, parts, manifest, resume=resume):
+        return path
+    _open_parts(parts, manifest, resume=resume)
+    _make_missing(task, count, seed, workers, parts, progress)
+    _join(count, parts, path, manifest)
+    shutil.rmtree(parts)
+    return path
+
+
+# What is being made, and what is already there.
+
+
+def _manifest(
+    task: SampleTask, count: int, seed: int, attributes: Mapping[str, str | int | float]
+) -> dict[str, Any]:
+    kind = task if hasattr(task, "__qualname__") else type(task)
+    options = repr(task) if dataclasses.is_dataclass(task) else ""
+    name = f"{kind.__module__}:{kind.__qualname__}"  # type: ignore[union-attr]
+    return {
+        "task": name,
+        "options": options,
+        "seed": seed,
+        "count": count,
+        "attributes": dict(attributes),
+    }
+
+
+def _finished(path: Path, parts: Path, manifest: Mapping[str, Any], *, resume: bool) -> bool:
+    if not path.exists():
+        return False
+    if not resume:
+        raise FileExistsError(f"{path} exists; resume (--resume) to keep it, or remove it")
+    with h5py.File(path, "r") as file:
+        found = json.loads(file.attrs.get("generation", "{}"))
+    _require_same_manifest(path, found, manifest)
+    if parts.exists():
+        shutil.rmtree(parts)
+    return True
+
+
+def _open_parts(parts: Path, manifest: Mapping[str, Any], *, resume: bool) -> None:
+    if parts.exists() and any(parts.iterdir()):
+        if not resume:
+            raise FileExistsError(
+                f"{parts} holds samples of an interrupted run; "
+                "resume it (--resume), or remove that folder"
+            )
+        record = parts / "manifest.json"
+        _require_same_manifest(parts, read_json(record) if record.exists() else {}, manifest)
+        return
+    parts.mkdir(parents=True, exist_ok=True)
+    write_json(parts / "manifest.json", manifest)
+
+
+def _require_same_manifest(
+    place: Path, found: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> None:
+    for key, value in manifest.items():
+        if found.get(key) != value:
+            raise ValueError(
+                f"{place} was made with {key} = {found.get(key)!r}, and now {key} = {value!r} "
+                "is asked for; ask for the same, or remove it"
+            )
+
+
+# Samples, one file each.
+
+
+def _part(parts: Path, index: int) -> Path:
+    return parts / f"{index:08d}.nc"
+
+
+def _failure(parts: Path, index: int) -> Path:
+    return parts / f"{index:08d}.json"
+
+
+def _make(task: SampleTask, index: int, seed: int, parts: Path) -> bool:
+    """Make and store one sample, or the reason why there is none; return whether it is stored."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
+    try:
+        ds = task(index, rng)
+    except SampleFailure as failure:
+        write_json(_failure(parts, index), {"reason": failure.reason})
+        return False
+    _require_sample(ds, index)
+    save(ds, _part(parts, index))
+    return True
+
+
+def _require_sample(ds: xr.Dataset, index: int) -> None:
+    taken = {"sample", "failure"} & set(ds.dims) | set(ADDED) & set(ds.variables)
+    if taken:
+        raise ValueError(f"sample {index} has {sorted(map(str, taken))}, which generate() adds")
+
+
+def _make_missing(
+    task: SampleTask, count: int, seed: int, workers: int, parts: Path, progress: bool
+) -> None:
+    missing = [
+        index
+        for index in range(count)
+        if not (_part(parts, index).exists() or _failure(parts, index).exists())
+    ]
+    failed = sum(_failure(parts, index).exists() for index in range(count))
+    run = _in_process if workers == 1 else _in_workers
+    with _bar(progress) as bar:
+        row = bar.add_task("samples", total=count, completed=count - len(missing), failed=failed)
+        for stored in run(task, missing, seed, min(workers, len(missing)), parts):
+            failed += not stored
+            bar.update(row, advance=1, failed=failed)
+
+
+def _bar(progress: bool) -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]} failed"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (progress and console.is_terminal),
+    )
+
+
+def _in_process(
+    task: SampleTask, indices: Iterable[int], seed: int, workers: int, parts: Path
+) -> Iterator[bool]:
+    with _one_thread():
+        for index in indices:
+            yield _make(task, index, seed, parts)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread in the libraries that are loaded, as in a worker."""
+    loaded = [sys.modules[name] for name in ("torch", "numba") if name in sys.modules]
+    before = [library.get_num_threads() for library in loaded]
+    for library in loaded:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, threads in zip(loaded, before, strict=True):
+            library.set_num_threads(threads)
+
+
+def _in_workers(
+    task: SampleTask, indices: list[int], seed: int, workers: int, parts: Path
+) -> Iterator[bool]:
+    if not indices:
+        return
+    context = get_context("spawn")
+    lifeline, held = context.Pipe(duplex=False)
+    with _one_thread_environment():
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (lifeline,))
+        try:
+            futures = [pool.submit(_make, task, index, seed, parts) for index in indices]
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                "a worker process was killed, perhaps for want of memory; finished samples "
+                "are kept: resume (--resume), with fewer workers if memory was short"
+            ) from error
+        finally:
+            unfinished = any(not future.done() for future in futures)
+            if unfinished:
+                held.close()  # the workers end now instead of after their samples
+            pool.shutdown(cancel_futures=True)
+            held.close()
+            lifeline.close()
+
+
+@contextmanager
+def _one_thread_environment() -> Iterator[None]:
+    """What workers started meanwhile inherit; libraries read it when they are loaded."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _start_worker(lifeline: Connection) -> None:
+    """Leave Ctrl-C to the parent, and end as soon as the parent lets go of the lifeline.
+
+    The pipe's other end is open in the parent alone, so it closes however the
+    parent ends, by SIGKILL too, and no worker is left behind.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
+
+
+def _end_with_parent(lifeline: Connection) -> None:
+    try:
+        lifeline.recv_bytes()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+# All samples in one file.
+
+
+def _join(count: int, parts: Path, path: Path, manifest: Mapping[str, Any]) -> None:
+    """Copy the samples, one at a time, into one file in the order of their numbers."""
+    stored = [index for index in range(count) if _part(parts, index).exists()]
+    failures = {
+        index: read_json(_failure(parts, index))["reason"]
+        for index in range(count)
+        if index not in set(stored)
+    }
+    if not stored:
+        shutil.rmtree(parts)
+        raise ValueError(f"all {count} samples failed, the first because {failures[0]!r}")
+    with atomic(path) as part, h5netcdf.File(part, "w") as file:
+        for name, value in manifest["attributes"].items():
+            file.attrs[name] = value
+        file.attrs["Conventions"] = "CF-1.11"
+        file.attrs["generation"] = json.dumps(manifest)
+        with h5netcdf.File(_part(parts, stored[0]), "r") as first:
+            layout = _layout(first)
+            _create(file, first, len(stored))
+        for row, index in enumerate(stored):
+            with h5netcdf.File(_part(parts, index), "r") as sample:
+                _copy_row(file, row, sample, layout, index, first=stored[0])
+        _add(file, "sample_index", "sample", np.array(stored), "number of the sample in its run")
+        if failures:
+            file.dimensions["failure"] = len(failures)
+            numbers = np.array(list(failures))
+            _add(file, "failure_index", "failure", numbers, "number of the sample that failed")
+            reasons = file.create_variable("failure_reason", ("failure",), h5py.string_dtype())
+            reasons[:] = np.array(list(failures.values()), dtype=object)
+
+
+Layout = dict[str, tuple[tuple[str, ...], tuple[int, ...], str, str]]
+
+
+def _layout(sample: h5netcdf.File) -> Layout:
+    """Dimensions, shape, type and units of each variable."""
+    return {
+        name: (v.dimensions, v.shape, str(v.dtype), str(v.attrs.get("units", "")))
+        for name, v in sample.variables.items()
+    }
+
+
+def _create(file: h5netcdf.File, first: h5netcdf.File, rows: int) -> None:
+    """Dimensions, variables and shared coordinates as in the first sample."""
+    file.dimensions["sample"] = rows
+    for name, dimension in first.dimensions.items():
+        file.dimensions[name] = dimension.size
+    for name, v in first.variables.items():
+        shared = name in first.dimensions
+        dimensions = v.dimensions if shared else ("sample", *v.dimensions)
+        dtype = h5py.string_dtype() if h5py.check_string_dtype(v.dtype) else v.dtype
+        new = file.create_variable(name, dimensions, dtype)
+        for key, value in v.attrs.items():
+            new.attrs[key] = value
+        if shared:
+            new[...] = v[...]
+
+
+def _copy_row(
+    file: h5netcdf.File, row: int, sample: h5netcdf.File, layout: Layout, index: int, *, first: int
+) -> None:
+    found = _layout(sample)
+    for name in sorted(layout.keys() | found.keys()):
+        if layout.get(name) != found.get(name):
+            raise ValueError(
+                f"variable {name!r} of sample {index} is {found.get(name, 'missing')}, "
+                f"but {layout.get(name, 'missing')} in sample {first}"
+            )
+        values = sample.variables[name][...]
+        if name not in sample.dimensions:
+            file.variables[name][row] = values
+        elif not np.array_equal(values, file.variables[name][...]):
+            raise ValueError(f"coordinate {name!r} of sample {index} differs from sample {first}")
+
+
+def _add(file: h5netcdf.File, name: str, dimension: str, values: np.ndarray, text: str) -> None:
+    variable = file.create_variable(name, (dimension,), "int64", data=values)
+    variable.attrs["units"] = "1"
+    variable.attrs["long_name"] = text
