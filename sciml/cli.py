@@ -1,0 +1,450 @@
+"""The `sciml` command.
+
+Its options are the fields of frozen dataclasses, one for each subcommand. Bad input gives one
+sentence on stderr and status 2; a run whose bounds do not all hold gives status 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import json
+import math
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg, subcommand
+
+from sciml.case import Tier, cases, find_case, summary_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from sciml.case import Case, Job, Result, Score
+
+__all__ = ["main"]
+
+HOLDS, FALLS_SHORT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+CaseName = Annotated[str, Positional, arg(metavar="CASE")]
+SurrogateFolder = Annotated[Path, Positional, arg(metavar="SURROGATE_DIR")]
+Folder = Annotated[Path | None, arg(metavar="DIR")]
+Count = Annotated[int | None, arg(metavar="N")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cases:
+    """List the cases, with one line each."""
+
+    def __call__(self) -> int:
+        known = cases()
+        width = max(map(len, known), default=0)
+        for name, folder in known.items():
+            print(f"{name:<{width}}  {summary_of(folder)}")
+        return HOLDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Run a case: data, fit, comparison with the reference, report."""
+
+    case: CaseName
+    """name of a case (see `sciml cases`), or a folder that holds a case.py"""
+    tier: Tier = "smoke"
+    """how much it may cost: a test, half an hour on two CPU cores, or a GPU"""
+    out: Folder = None
+    """where to write; by default results/CASE-TIER"""
+    seed: int = 0
+    """where every random number comes from"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """what to compute on; auto takes a GPU where there is one"""
+    workers: Count = None
+    """processes that generate data; by default one for each core"""
+    data: Folder = None
+    """where generated data is kept; by default the user's cache"""
+    resume: bool = False
+    """go on with a run that was cut off"""
+    record: bool = False
+    """keep the result as the expected one, in the case's expected.json"""
+
+    def __call__(self) -> int:
+        case = _load(self.case)
+
+        from sciml.case import record, run
+        from sciml.report import write_report
+
+        outcome = run(case, self._job(case), stage=_stage)
+        with _stage("report"):
+            report = write_report(case, outcome)
+        _print_result(case, outcome.result)
+        print(f"report: {report}")
+        if not outcome.result.holds:
+            return FALLS_SHORT
+        if self.record:
+            print(f"recorded: {record(outcome.result, find_case(self.case) / 'expected.json')}")
+        return HOLDS
+
+    def _job(self, case: Case) -> Job:
+        from sciml.case import Job
+
+        return Job(
+            tier=self.tier,
+            seed=_at_least("--seed", self.seed, 0),
+            folder=self.folder,
+            data=_data_folder(self.data, case.name),
+            device=_device(self.device),
+            workers=_workers(self.workers),
+            resume=self.resume,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes."""
+        name = find_case(self.case).name.replace("_", "-")
+        return self.out or Path("results") / f"{name}-{self.tier}"
+
+    @property
+    def resumption(self) -> str:
+        """How to go on after an interruption."""
+        options = f" --tier {self.tier} --out {self.folder} --seed {self.seed}"
+        data = f" --data {self.data}" if self.data else ""
+        return f"; go on with: sciml run {self.case}{options}{data} --resume"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Generate the data of a case, and nothing more."""
+
+    case: CaseName
+    """name of a case (see `sciml cases`), or a folder that holds a case.py"""
+    tier: Tier = "full"
+    """the tier that the data is for"""
+    samples: Count = None
+    """how many samples; by default what the tier asks for"""
+    workers: Count = None
+    """processes; by default one for each core"""
+    seed: int = 0
+    """where every random number comes from"""
+    data: Folder = None
+    """where to write; by default the user's cache, where `sciml run` looks"""
+    resume: bool = False
+    """go on with a generation that was cut off"""
+
+    def __call__(self) -> int:
+        case = _load(self.case)
+
+        from sciml.case import Job
+
+        if self.samples is not None:
+            _at_least("--samples", self.samples, 1)
+        folder = _data_folder(self.data, case.name)
+        job = Job(
+            tier=self.tier,
+            seed=_at_least("--seed", self.seed, 0),
+            folder=folder,
+            data=folder,
+            workers=_workers(self.workers),
+            resume=self.resume,
+            samples=self.samples,
+        )
+        for path in case.generate(job):
+            print(path)
+        return HOLDS
+
+    @property
+    def resumption(self) -> str:
+        """How to go on after an interruption."""
+        samples = f" --samples {self.samples}" if self.samples else ""
+        data = f" --data {self.data}" if self.data else ""
+        options = f" --tier {self.tier}{samples} --seed {self.seed}{data}"
+        return f"; go on with: sciml data {self.case}{options} --resume"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """Predict with a saved surrogate: a NetCDF file in, a NetCDF file and a picture out."""
+
+    surrogate: SurrogateFolder
+    """folder of a saved surrogate"""
+    input: Annotated[Path, Positional, arg(metavar="INPUT")]
+    """NetCDF data set, or a file the surrogate can read: an airfoil's .dat, a mask's .png, ..."""
+    out: Annotated[Path, arg(aliases=["-o"], metavar="OUT")]
+    """NetCDF file to write; the picture takes its place with the suffix .png"""
+    set: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="NAME=VALUE")] = ()
+    """what the file does not say, such as reynolds_number=20"""
+
+    def __call__(self) -> int:
+        settings = _settings(self.set)
+        _surrogate_json(self.surrogate)
+        if not self.input.is_file():
+            raise FileNotFoundError(f"there is no input file {self.input}")
+
+        from sciml.data import netcdf
+        from sciml.surrogate import Surrogate
+
+        surrogate = Surrogate.load(self.surrogate)
+        inputs = _inputs(surrogate, self.input, settings)
+        prediction = surrogate.predict(inputs)
+        print(netcdf.save(prediction, self.out))
+        if hasattr(surrogate, "draw"):
+            from sciml.report import save_figure, style
+
+            with style():
+                figure = surrogate.draw(prediction.merge(inputs, compat="override"))
+            print(save_figure(figure, self.out.with_suffix(".png")))
+        return HOLDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Tell what a saved surrogate is: variables, ranges, sizes, versions."""
+
+    surrogate: SurrogateFolder
+    """folder of a saved surrogate"""
+
+    def __call__(self) -> int:
+        from sciml.data.files import read_json
+
+        card = read_json(_surrogate_json(self.surrogate))
+        for line in _lines({**card, **_weights(self.surrogate / "weights.safetensors")}):
+            print(line)
+        return HOLDS
+
+
+Command = (
+    Annotated[Cases, subcommand("cases")]
+    | Annotated[Run, subcommand("run")]
+    | Annotated[Data, subcommand("data")]
+    | Annotated[Predict, subcommand("predict")]
+    | Annotated[Info, subcommand("info")]
+)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status.
+
+    0: done, and every bound holds. 1: a bound falls short. 2: bad input, with a sentence on
+    stderr. 130: interrupted.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    if args == ["--version"]:
+        import sciml
+
+        print(f"sciml {sciml.__version__}")
+        return HOLDS
+    command = _parse(args)
+    if command is None:
+        return BAD_INPUT
+    try:
+        return command()
+    except (ValueError, OSError) as error:
+        _complain(_sentence(error))
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        _complain(f"interrupted{getattr(command, 'resumption', '')}")
+        return INTERRUPTED
+
+
+def _complain(sentence: str) -> None:
+    print(f"sciml: {sentence}", file=sys.stderr)
+
+
+def _sentence(error: ValueError | OSError) -> str:
+    """What went wrong, on one line and without an error number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _parse(args: Sequence[str]) -> Cases | Run | Data | Predict | Info | None:
+    """The subcommand with its options; None, after a sentence on stderr, if they are wrong.
+
+    Raises:
+        SystemExit: help was asked for and given.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                Command,  # type: ignore[arg-type]
+                prog="sciml",
+                description="Surrogates for fluid mechanics: run a case, generate its data, "
+                "predict with what was fitted.",
+                args=args,
+                config=(FlagCreatePairsOff,),
+            )
+    except SystemExit as exit:
+        if exit.code == 0:
+            raise
+        _complain(_unboxed(said.getvalue()))
+        return None
+
+
+def _unboxed(text: str) -> str:
+    """The sentence in a box of messages, with the command that gives help."""
+    lines = [line.strip("│╭╰╮╯─|+- ") for line in text.splitlines()[1:]]
+    message, _, help_ = " ".join(filter(None, lines)).partition("For full helptext, ")
+    command = re.search(r"sciml.*", help_)
+    return f"{message.strip().rstrip('.')}; see {command[0] if command else 'sciml --help'}"
+
+
+def _load(name: str) -> Case:
+    """A case, once it is known to be there: what it needs takes seconds to import."""
+    folder = find_case(name)
+    from sciml.case.discovery import load_case
+
+    return load_case(folder)
+
+
+def _at_least(option: str, value: int, least: int) -> int:
+    if value < least:
+        raise ValueError(f"{option} must be at least {least}, not {value}")
+    return value
+
+
+def _workers(asked: int | None) -> int:
+    return os.cpu_count() or 1 if asked is None else _at_least("--workers", asked, 1)
+
+
+def _device(asked: Literal["auto", "cpu", "cuda"]) -> Literal["auto", "cpu", "cuda"]:
+    if asked == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ValueError("--device cuda needs a GPU that torch can use, and finds none")
+    return asked
+
+
+def _data_folder(asked: Path | None, case: str) -> Path:
+    if asked is not None:
+        return asked
+    import pooch
+
+    return Path(pooch.os_cache("sciml-cfd")) / case
+
+
+def _settings(assignments: Sequence[str]) -> dict[str, Any]:
+    """The values of `--set NAME=VALUE`: numbers where they read as numbers, else text.
+
+    >>> _settings(["reynolds_number=20", "name=naca"])
+    {'reynolds_number': 20, 'name': 'naca'}
+    """
+    settings: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not (name.isidentifier() and equals and value):
+            raise ValueError(f"--set takes NAME=VALUE, such as angle=5, not {assignment!r}")
+        settings[name] = _number(value)
+    return settings
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _surrogate_json(folder: Path) -> Path:
+    path = folder / "surrogate.json"
+    if not path.is_file():
+        what = "holds no saved surrogate (no surrogate.json)" if folder.is_dir() else "is no folder"
+        raise FileNotFoundError(f"{folder} {what}; a run of a case writes one to OUT/surrogate")
+    return path
+
+
+def _inputs(surrogate: Any, path: Path, settings: dict[str, Any]) -> xr.Dataset:
+    """The inputs in a file: a NetCDF data set, or what the surrogate itself can read."""
+    from sciml.data import netcdf
+
+    if path.suffix in {".nc", ".h5"}:
+        if settings:
+            raise ValueError(f"--set goes with a file other than NetCDF; {path} says it all itself")
+        return netcdf.load(path)
+    if not hasattr(surrogate, "read_inputs"):
+        raise ValueError(f"{type(surrogate).__name__} reads NetCDF files (.nc) only, not {path}")
+    known = inspect.signature(surrogate.read_inputs).parameters
+    for name in settings:
+        if name not in known:
+            raise ValueError(f"--set {name}: the settings are {', '.join(list(known)[1:])}")
+    return surrogate.read_inputs(path, **settings)
+
+
+def _weights(path: Path) -> dict[str, Any]:
+    """Number of weights and size of a safetensors file, from its header alone."""
+    if not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    return {
+        "weights": {"numbers": sum(map(math.prod, shapes)), "megabytes": path.stat().st_size / 1e6}
+    }
+
+
+def _lines(entry: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """A nested record as indented lines."""
+    width = max((len(str(name)) for name in entry), default=0)
+    for name, value in entry.items():
+        if isinstance(value, Mapping):
+            yield f"{indent}{name}"
+            yield from _lines(value, indent + "  ")
+        else:
+            yield f"{indent}{name!s:<{width}}  {_text(value)}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return str(value)
+
+
+@contextlib.contextmanager
+def _stage(name: str) -> Iterator[None]:
+    """Say on a terminal what is being done and, afterwards, how long it took."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"{name} ...", file=sys.stderr)
+    start = time.perf_counter()
+    yield
+    print(f"{name}: {time.perf_counter() - start:.1f} s", file=sys.stderr)
+
+
+def _print_result(case: Case, result: Result) -> None:
+    """The models against the bounds, as a table, and the verdict."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    keys = [key for key in case.metrics if any(key in m.metrics for m in result.models.values())]
+    table = Table(title=f"{case.name}, tier {result.tier}, seed {result.seed}")
+    table.add_column("model")
+    for name in [*keys, "fit, s", "predict, s/sample"]:
+        table.add_column(name, justify="right")
+    for name, model in result.models.items():
+        scores = [_cell(model.metrics[key]) for key in keys]
+        table.add_row(name, *scores, f"{model.fit_seconds:.3g}", f"{model.predict_seconds:.3g}")
+    console.print(table)
+    for name, metric, score in result.shortfalls():
+        console.print(f"[red]falls short[/]: {metric} of {name}: {_cell(score)}", highlight=False)
+    if result.holds:
+        console.print("[green]every bound holds[/]")
+
+
+def _cell(score: Score) -> str:
+    if score.bound is None:
+        return f"{score.value:.3g}"
+    sign = {"at most": "≤", "at least": "≥"}[score.bound.direction]
+    mark = "[green]✓[/]" if score.holds else "[red]✗[/]"
+    return f"{score.value:.3g} {mark} {sign} {score.bound.value:g}"

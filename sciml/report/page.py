@@ -1,0 +1,225 @@
+"""The page of a run: verdict, tables, figures and where everything comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from sciml.case import Case, Metric, Outcome, Result, Score, Table
+from sciml.data.files import atomic
+from sciml.report import html
+from sciml.report.plots import png, save_figure, style, training_curves
+
+__all__ = ["write_report"]
+
+
+def write_report(case: Case, outcome: Outcome, folder: Path | None = None) -> Path:
+    """Write `report.html`, which needs nothing beside it, and each figure as a PNG file.
+
+    Args:
+        case: what was run.
+        outcome: what came of it.
+        folder: where to write; the run's own by default.
+
+    Returns:
+        the path of the page.
+    """
+    folder = outcome.job.folder if folder is None else folder
+    with style():
+        figures = dict(case.figures(outcome))
+        tables = dict(case.tables(outcome))
+        curves = training_curves(outcome.histories)
+    if curves is not None and "training_curves" not in figures:
+        figures["training_curves"] = curves
+    for name, drawn in figures.items():
+        save_figure(drawn, folder / f"{name}.png")
+    body = "\n".join(_sections(case, outcome, tables, figures))
+    with atomic(folder / "report.html") as part:
+        part.write_text(html.document(f"{case.name}: {case.summary}", body), encoding="utf-8")
+    return folder / "report.html"
+
+
+def _sections(
+    case: Case, outcome: Outcome, tables: Mapping[str, Table], figures: Mapping[str, Figure]
+) -> Iterator[str]:
+    result = outcome.result
+    yield _heading(case, result)
+    yield _verdict(result)
+    yield from _scores(case, outcome)
+    for table in tables.values():
+        yield html.element("h2", html.text(table.title)) + _table(table)
+    if figures:
+        yield html.element("h2", "Figures")
+    for place, (name, drawn) in enumerate(figures.items(), start=1):
+        yield _figure(place, name, drawn)
+    yield from _provenance(result)
+
+
+def _heading(case: Case, result: Result) -> str:
+    machine = result.environment["machine"]
+    commit = result.environment["commit"]
+    facts = [
+        ("tier", html.text(result.tier)),
+        ("seed", html.text(result.seed)),
+        ("date", _now()),
+        ("machine", html.text(f"{machine['processor']}, {machine['cores']} cores")),
+        ("commit", html.element("code", html.text(_short(commit))) if commit else "not known"),
+    ]
+    if "gpu" in machine:
+        facts.insert(4, ("GPU", html.text(machine["gpu"])))
+    return html.element(
+        "header",
+        html.element("p", html.text(case.name), "kicker")
+        + html.element("h1", html.text(case.summary))
+        + html.element("p", f"Reference: {html.link(case.reference)}")
+        + html.definitions(facts, "facts"),
+    )
+
+
+def _now() -> str:
+    now = datetime.now().astimezone()
+    return f"{now.day} {now:%B %Y, %H:%M %Z}"
+
+
+def _short(commit: str) -> str:
+    """A commit to twelve digits, with the mark of local changes."""
+    digits, _, changed = commit.partition("-")
+    return digits[:12] + (" with local changes" if changed else "")
+
+
+def _verdict(result: Result) -> str:
+    bounded = [s for m in result.models.values() for s in m.metrics.values() if s.bound]
+    short = list(result.shortfalls())
+    if not bounded:
+        return html.element("div", "This tier sets no bounds.", "verdict pass")
+    if not short:
+        words = "The one bound holds" if len(bounded) == 1 else f"All {len(bounded)} bounds hold"
+        return html.element("div", html.element("strong", f"{words}."), "verdict pass")
+    words = f"{len(short)} of {len(bounded)} bounds {'falls' if len(short) == 1 else 'fall'} short"
+    lines = "".join(
+        html.element(
+            "li",
+            f"{html.text(metric)} of {html.text(model)} is {html.number(score.value)}, "
+            f"should be {_bound(score)}",
+        )
+        for model, metric, score in short
+    )
+    inner = html.element("strong", f"{words}:") + html.element("ul", lines)
+    return html.element("div", inner, "verdict fail")
+
+
+def _bound(score: Score) -> str:
+    return f"{score.bound.direction} {html.number(score.bound.value)}" if score.bound else ""
+
+
+def _scores(case: Case, outcome: Outcome) -> Iterator[str]:
+    """A table of models against metrics for each test set, the principal one with the times."""
+    sizes = outcome.result.data["samples"]
+    for place, name in enumerate(outcome.splits.tests):
+        title = "Models against bounds" if place == 0 else f"Test set “{html.text(name)}”"
+        yield html.element("h2" if place == 0 else "h3", title)
+        which = f"On the principal test set, “{html.text(name)}”: " if place == 0 else ""
+        yield html.element("p", f"{which}{html.number(sizes[name])} samples.", "soft")
+        yield _score_table(case, outcome.result, "" if place == 0 else f"@{name}")
+        if place == 0:
+            yield _meanings(case.metrics)
+
+
+def _score_table(case: Case, result: Result, suffix: str) -> str:
+    head = ["model", *(_metric_head(name, metric) for name, metric in case.metrics.items())]
+    if not suffix:
+        head += ["fit", "prediction<small>a sample</small>"]
+    rows = []
+    for name, model in result.models.items():
+        row = [html.text(name), *(_cell(model.metrics[key + suffix]) for key in case.metrics)]
+        if not suffix:
+            row += [_duration(model.fit_seconds), _duration(model.predict_seconds)]
+        rows.append(row)
+    return html.table(head, rows, lead=1)
+
+
+def _metric_head(name: str, metric: Metric) -> str:
+    unit = "" if metric.unit == "1" else f", {html.text(metric.unit)}"
+    return f"{_words(name)}<small>{metric.reduce}{unit}</small>"
+
+
+def _words(name: str) -> str:
+    return html.text(name.replace("_", " "))
+
+
+def _cell(score: Score) -> str:
+    """A value and, under it, its bound and whether that holds."""
+    value = html.number(score.value)
+    if score.bound is None:
+        return value
+    sign = {"at most": "≤", "at least": "≥"}[score.bound.direction]
+    mark, kind = ("✓", "good") if score.holds else ("✗", "bad")
+    bound = f"{mark} {sign} {html.number(score.bound.value)}"
+    return html.element("span", value, kind) + html.element("small", bound, kind)
+
+
+def _duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    if seconds < 1e-3:
+        return f"{html.number(seconds * 1e6)} µs"
+    if seconds < 1:
+        return f"{html.number(seconds * 1e3)} ms"
+    if seconds < 120:
+        return f"{html.number(seconds)} s"
+    return f"{html.number(seconds / 60)} min"
+
+
+def _meanings(metrics: Mapping[str, Metric]) -> str:
+    pairs = ((name.replace("_", " "), html.text(m.description)) for name, m in metrics.items())
+    return html.definitions(pairs, "list")
+
+
+def _table(table: Table) -> str:
+    head = [html.text(column) for column in table.columns]
+    rows = [[html.number(cell) for cell in row] for row in table.rows]
+    note = html.element("p", html.text(table.note), "soft") if table.note else ""
+    return html.table(head, rows) + note
+
+
+def _figure(place: int, name: str, drawn: Figure) -> str:
+    caption = str(drawn.get_label() or drawn.get_suptitle() or name.replace("_", " ").capitalize())
+    picture = html.embedded(png(drawn), drawn.get_figwidth(), caption)
+    label = f"<b>Figure {place}.</b> {html.text(caption)}"
+    return html.element("figure", picture + html.element("figcaption", label))
+
+
+def _provenance(result: Result) -> Iterator[str]:
+    """Where the data, the program and the machine come from."""
+    yield html.element("h2", "Data and environment")
+    sizes = ", ".join(f"{html.text(k)} {html.number(v)}" for k, v in result.data["samples"].items())
+    machine = result.environment["machine"]
+    pairs = [
+        ("origin of the data", html.text(result.data["origin"] or "not stated")),
+        ("samples", sizes),
+        ("checksum", html.element("code", html.text(result.data["checksum"]))),
+        ("machine", html.text(_machine(machine))),
+        ("commit", html.element("code", html.text(result.environment["commit"] or "not known"))),
+        ("packages", _packages(result.environment["packages"])),
+        ("the same figures", html.element("code", html.text(_command(result)))),
+    ]
+    yield html.definitions(pairs, "list")
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    parts = [machine["processor"], f"{machine['cores']} cores", machine["system"]]
+    return ", ".join([*parts, *([machine["gpu"]] if "gpu" in machine else [])])
+
+
+def _packages(versions: Mapping[str, str]) -> str:
+    return ", ".join(
+        html.element("span", f"{html.text(name)}&nbsp;{html.text(version)}")
+        for name, version in versions.items()
+    )
+
+
+def _command(result: Result) -> str:
+    return f"sciml run {result.case} --tier {result.tier} --seed {result.seed}"
