@@ -8,7 +8,10 @@ are exact, so the result is that of every point against every edge.
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -19,7 +22,12 @@ __all__ = ["signed_distance"]
 TILE = 64  # points, 8 x 8 on a grid
 SLACK = 1.0 + 1e-9  # keeps rounding on the safe side of both tests
 
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+_options = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+
+
+def _jit(function: Callable[..., Any]) -> Any:
+    """Compile the plain function, below whatever checks of types an import hook laid over it."""
+    return _options(inspect.unwrap(function))
 
 
 def signed_distance(

@@ -23,8 +23,8 @@ def signed_distance(
         points: where the distance is wanted [m].
 
     Example:
-        >>> triangle = torch.tensor([[0.0, 0.0, 4.0, 0.0], [4.0, 0.0, 0.0, 3.0], [0.0, 3.0, 0.0, 0.0]])
-        >>> signed_distance(triangle, torch.tensor([[2.0, -1.0], [1.0, 1.0]]))
+        >>> edges = torch.tensor([[0.0, 0.0, 4.0, 0.0], [4.0, 0.0, 0.0, 3.0], [0.0, 3.0, 0.0, 0.0]])
+        >>> signed_distance(edges, torch.tensor([[2.0, -1.0], [1.0, 1.0]]))
         tensor([ 1., -1.])
     """
     return torch.cat([_signed_distance(edges, chunk) for chunk in points.split(CHUNK)])
