@@ -46,18 +46,17 @@ def signed_distance(
         array([[[ 1., -1.]]])
     """
     result = np.full((len(starts) - 1, *points.shape[:2]), np.nan)
-    columns = np.ascontiguousarray(edges.T)
+    x0, y0, x1, y1 = np.ascontiguousarray(edges.T)
+    ex, ey = x1 - x0, y1 - y0
+    inverse = 1.0 / np.maximum(ex * ex + ey * ey, np.finfo(np.float64).tiny)
     x, y = points[..., 0].copy(), points[..., 1].copy()
-    for shape, out in enumerate(result):
-        _fill(columns[:, starts[shape] : starts[shape + 1]].copy(), x, y, out)
+    for begin, end, out in zip(starts, starts[1:], result, strict=False):
+        _fill(*(c[begin:end] for c in (x0, y0, y1, ex, ey, inverse)), x, y, out)
     return result
 
 
 @_jit
-def _fill(edges, x, y, out):  # type: ignore[no-untyped-def]
-    x0, y0, x1, y1 = edges
-    ex, ey = x1 - x0, y1 - y0
-    inverse = 1.0 / np.maximum(ex * ex + ey * ey, np.finfo(np.float64).tiny)
+def _fill(x0, y0, y1, ex, ey, inverse, x, y, out):  # type: ignore[no-untyped-def]
     squared = np.empty(x0.size)
     chosen = np.empty(x0.size, np.int64)
     px, py, best = np.empty(TILE), np.empty(TILE), np.empty(TILE)
@@ -70,9 +69,11 @@ def _fill(edges, x, y, out):  # type: ignore[no-untyped-def]
             cx, cy, radius = _bound(px, py)
             nearest = math.sqrt(_squared_distances(x0, y0, ex, ey, inverse, cx, cy, squared))
             count = _select(squared, ((nearest + 2.0 * radius) * SLACK) ** 2, chosen)
-            _nearest(x0, y0, ex, ey, inverse, chosen[:count], px, py, best)
+            _nearest(x0, y0, ex, ey, inverse, chosen, count, px, py, best)
             if nearest > radius * SLACK:
-                best[:] = np.sqrt(best) * _sign(x0, y0, y1, ex, ey, cx, cy)
+                sign = _sign(x0, y0, y1, ex, ey, cx, cy)
+                for j in range(TILE):
+                    best[j] = math.sqrt(best[j]) * sign
             else:
                 for j in range(TILE):
                     best[j] = math.sqrt(best[j]) * _sign(x0, y0, y1, ex, ey, px[j], py[j])
@@ -99,9 +100,11 @@ def _store(tile, row, column, height, width, field):  # type: ignore[no-untyped-
 @_jit
 def _bound(px, py):  # type: ignore[no-untyped-def]
     """Centre and radius of a disc that holds the tile."""
-    cx = 0.5 * (px.min() + px.max())
-    cy = 0.5 * (py.min() + py.max())
-    return cx, cy, math.sqrt(((px - cx) ** 2 + (py - cy) ** 2).max())
+    left, right, bottom, top = px[0], px[0], py[0], py[0]
+    for j in range(TILE):
+        left, right = min(left, px[j]), max(right, px[j])
+        bottom, top = min(bottom, py[j]), max(top, py[j])
+    return 0.5 * (left + right), 0.5 * (bottom + top), 0.5 * math.hypot(right - left, top - bottom)
 
 
 @_jit
@@ -128,10 +131,12 @@ def _select(squared, limit, chosen):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _nearest(x0, y0, ex, ey, inverse, chosen, px, py, best):  # type: ignore[no-untyped-def]
+def _nearest(x0, y0, ex, ey, inverse, chosen, count, px, py, best):  # type: ignore[no-untyped-def]
     """Smallest squared distance of every point of a tile to the chosen edges."""
-    best[:] = np.inf
-    for i in chosen:
+    for j in range(TILE):
+        best[j] = np.inf
+    for k in range(count):
+        i = chosen[k]
         ax, ay, bx, by, scale = x0[i], y0[i], ex[i], ey[i], inverse[i]
         for j in range(TILE):
             dx, dy = px[j] - ax, py[j] - ay
