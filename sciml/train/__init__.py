@@ -1,11 +1,14 @@
-"""Training on one process or several: options, loop, losses, checkpoints, history."""
+"""Training on one process or several: options, loop, losses, checkpoints, history.
+
+What needs Lightning Fabric (seconds to import) is imported when it is first asked for.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from sciml.train.batches import Batch, Dataset
-from sciml.train.distributed import is_main
 from sciml.train.history import History
-from sciml.train.loop import fit
 from sciml.train.losses import (
     gradient_difference,
     huber,
@@ -14,7 +17,11 @@ from sciml.train.losses import (
     relative_l2,
 )
 from sciml.train.options import TrainOptions
-from sciml.train.update import AdamW, Loss, NonFiniteLoss, Objective, Update
+
+if TYPE_CHECKING:
+    from sciml.train.distributed import is_main
+    from sciml.train.loop import fit
+    from sciml.train.update import AdamW, Loss, NonFiniteLoss, Objective, Update
 
 __all__ = [
     "AdamW",
@@ -34,3 +41,17 @@ __all__ = [
     "mean_squared",
     "relative_l2",
 ]
+
+_LATE = {"fit": "loop", "is_main": "distributed"} | dict.fromkeys(
+    ("AdamW", "Loss", "NonFiniteLoss", "Objective", "Update"), "update"
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,8 @@
+"""Surrogates: fitted on labelled data, judged on a case, called from a solver."""
+
+from __future__ import annotations
+
+from sciml.surrogate.base import Surrogate
+from sciml.surrogate.labels import OutsideRangeWarning, Range, extremes
+
+__all__ = ["OutsideRangeWarning", "Range", "Surrogate", "extremes"]
