@@ -299,8 +299,8 @@ def _crossing(
     velocities = [(axis, s) for axis, s in enumerate(sides) if isinstance(s, Velocity)]
     if velocities:
         axis, side = velocities[-1]  # a horizontal wall before an inlet
-        along = (y if axis == 0 else x) - 1
-        ux, uy = (_along(u, along, (ny, nx)[axis]) for u in (side.x, side.y))
+        halfway = (y + cy / 2 if axis == 0 else x + cx / 2) - 1
+        ux, uy = (_along(u, halfway, (ny, nx)[axis]) for u in (side.x, side.y))
         source = -6 * WEIGHTS[q] * (cx * ux + cy * uy)
         return _copies(slot, addresses(b, q, y, x), source)
     if isinstance(sides[0], PressureOutlet | ConvectiveOutlet):
@@ -318,14 +318,23 @@ def _crossing(
     return _copies(slot, addresses(b, VELOCITIES.index((back_x, back_y)), from_y, from_x))
 
 
-def _along(value: float | np.ndarray, index: np.ndarray, extent: int) -> np.ndarray:
+def _along(
+    value: float | np.ndarray, position: Float[np.ndarray, " links"], extent: int
+) -> Float[np.ndarray, " links"]:
+    """A profile where its links cross the side, between cell centres if they are diagonal.
+
+    With the value of the cell itself instead, an inlet would carry a wrong shear stress and the
+    lift on a body behind it would converge at first order only.
+    """
     profile = np.asarray(value, dtype=float)
     if profile.ndim and profile.shape != (extent,):
         raise ValueError(
             f"a velocity profile of shape {profile.shape} was given on a side of {extent} cells; "
             "give a number or one value a cell"
         )
-    return np.broadcast_to(profile, (extent,))[index]
+    values = np.broadcast_to(profile, (extent,))
+    ends = (2 * values[0] - values[1], 2 * values[-1] - values[-2])
+    return np.interp(position, np.arange(-1, extent + 1), [ends[0], *values, ends[1]])
 
 
 def _copies(target: np.ndarray, near: np.ndarray, source: np.ndarray | float = 0.0) -> _Links:
