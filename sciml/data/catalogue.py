@@ -148,11 +148,13 @@ def _find_archive(wanted: Entry) -> Path | None:
 def _unpack(archive: Path, wanted: Entry) -> Path:
     """Take one file out of an archive, into the cache."""
     path = _cache() / wanted.path
-    with tarfile.open(_verified(archive, entry(wanted.archive))) as tar, atomic(path) as part:
-        source = tar.extractfile(wanted.member)
-        if source is None:
+    with tarfile.open(_verified(archive, entry(wanted.archive))) as tar:
+        if wanted.member not in tar.getnames():
             raise ValueError(f"{archive} holds no file {wanted.member}")
-        part.write_bytes(source.read())
+        source = tar.extractfile(wanted.member)
+        assert source is not None
+        with atomic(path) as part:
+            part.write_bytes(source.read())
     return _verified(path, wanted)
 
 

@@ -26,11 +26,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sciml.data.files import atomic, read_json, write_json
-from sciml.data.netcdf import save
+from sciml.data.netcdf import require_units
 
 __all__ = ["SampleFailure", "SampleTask", "generate"]
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+HEADER = "__header__"
 ADDED = ("sample_index", "failure_index", "failure_reason")
 
 
@@ -188,7 +189,7 @@ def _require_same_manifest(
 
 
 def _part(parts: Path, index: int) -> Path:
-    return parts / f"{index:08d}.nc"
+    return parts / f"{index:08d}.npz"
 
 
 def _failure(parts: Path, index: int) -> Path:
@@ -204,8 +205,43 @@ def _make(task: SampleTask, index: int, seed: int, parts: Path) -> bool:
         write_json(_failure(parts, index), {"reason": failure.reason})
         return False
     _require_sample(ds, index)
-    save(ds, _part(parts, index))
+    _store(ds, _part(parts, index))
     return True
+
+
+def _store(ds: xr.Dataset, path: Path) -> None:
+    """One sample as arrays with a header of dimensions and attributes.
+
+    A NetCDF file for each sample would take an order of magnitude longer.
+    """
+    require_units(ds, path)
+    header = {
+        str(name): {"dims": v.dims, "attrs": {key: _plain(a) for key, a in v.attrs.items()}}
+        for name, v in ds.variables.items()
+    }
+    arrays = {str(name): _array(v) for name, v in ds.variables.items()}
+    with atomic(path) as part:
+        np.savez(part, **{HEADER: np.array(json.dumps(header))}, **arrays)  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _array(variable: xr.Variable) -> np.ndarray:
+    return variable.values.astype(str) if variable.dtype.kind in "OT" else variable.values
+
+
+Sample = dict[str, xr.Variable]
+
+
+def _read(path: Path) -> Sample:
+    with np.load(path, allow_pickle=False) as stored:
+        header = json.loads(str(stored[HEADER]))
+        return {
+            name: xr.Variable(about["dims"], stored[name], about["attrs"])
+            for name, about in header.items()
+        }
 
 
 def _require_sample(ds: xr.Dataset, index: int) -> None:
@@ -333,77 +369,93 @@ def _join(count: int, parts: Path, path: Path, manifest: Mapping[str, Any]) -> N
     stored = [index for index in range(count) if _part(parts, index).exists()]
     failures = {
         index: read_json(_failure(parts, index))["reason"]
-        for index in range(count)
-        if index not in set(stored)
+        for index in sorted(set(range(count)).difference(stored))
     }
     if not stored:
         shutil.rmtree(parts)
         raise ValueError(f"all {count} samples failed, the first because {failures[0]!r}")
-    with atomic(path) as part, h5netcdf.File(part, "w") as file:
-        for name, value in manifest["attributes"].items():
-            file.attrs[name] = value
-        file.attrs["Conventions"] = "CF-1.11"
-        file.attrs["generation"] = json.dumps(manifest)
-        with h5netcdf.File(_part(parts, stored[0]), "r") as first:
-            layout = _layout(first)
+    first = _read(_part(parts, stored[0]))
+    with atomic(path) as part:
+        with h5netcdf.File(part, "w") as file:
+            file.attrs.update(manifest["attributes"])
+            file.attrs["Conventions"] = "CF-1.11"
+            file.attrs["generation"] = json.dumps(manifest)
             _create(file, first, len(stored))
-        for row, index in enumerate(stored):
-            with h5netcdf.File(_part(parts, index), "r") as sample:
-                _copy_row(file, row, sample, layout, index, first=stored[0])
-        _add(file, "sample_index", "sample", np.array(stored), "number of the sample in its run")
-        if failures:
-            file.dimensions["failure"] = len(failures)
-            numbers = np.array(list(failures))
-            _add(file, "failure_index", "failure", numbers, "number of the sample that failed")
-            reasons = file.create_variable("failure_reason", ("failure",), h5py.string_dtype())
-            reasons[:] = np.array(list(failures.values()), dtype=object)
+            _number(file, stored, failures)
+        with h5py.File(part, "r+") as rows:  # h5netcdf takes milliseconds for each row
+            for row, index in enumerate(stored):
+                sample = _read(_part(parts, index))
+                _require_same_layout(sample, index, first, stored[0])
+                _fill(rows, row, sample)
 
 
-Layout = dict[str, tuple[tuple[str, ...], tuple[int, ...], str, str]]
+def _is_shared(name: str, variable: xr.Variable) -> bool:
+    """Whether it is the coordinate of a dimension, kept once for all samples."""
+    return variable.dims == (name,)
 
 
-def _layout(sample: h5netcdf.File) -> Layout:
-    """Dimensions, shape, type and units of each variable."""
-    return {
-        name: (v.dimensions, v.shape, str(v.dtype), str(v.attrs.get("units", "")))
-        for name, v in sample.variables.items()
-    }
-
-
-def _create(file: h5netcdf.File, first: h5netcdf.File, rows: int) -> None:
+def _create(file: h5netcdf.File, first: Sample, rows: int) -> None:
     """Dimensions, variables and shared coordinates as in the first sample."""
     file.dimensions["sample"] = rows
-    for name, dimension in first.dimensions.items():
-        file.dimensions[name] = dimension.size
-    for name, v in first.variables.items():
-        shared = name in first.dimensions
-        dimensions = v.dimensions if shared else ("sample", *v.dimensions)
-        dtype = h5py.string_dtype() if h5py.check_string_dtype(v.dtype) else v.dtype
-        new = file.create_variable(name, dimensions, dtype)
-        for key, value in v.attrs.items():
-            new.attrs[key] = value
+    for variable in first.values():
+        file.dimensions.update(
+            {d: n for d, n in variable.sizes.items() if d not in file.dimensions}
+        )
+    for name, variable in first.items():
+        shared = _is_shared(name, variable)
+        dims = variable.dims if shared else ("sample", *variable.dims)
+        kind = variable.dtype.kind
+        dtype = {"U": h5py.string_dtype(), "b": np.dtype("int8")}.get(kind, variable.dtype)
+        new = file.create_variable(name, dims, dtype)
+        new.attrs.update(variable.attrs)
+        if kind == "b":
+            new.attrs["dtype"] = "bool"  # as xarray marks it
         if shared:
-            new[...] = v[...]
+            new[...] = variable.values
 
 
-def _copy_row(
-    file: h5netcdf.File, row: int, sample: h5netcdf.File, layout: Layout, index: int, *, first: int
-) -> None:
-    found = _layout(sample)
-    for name in sorted(layout.keys() | found.keys()):
-        if layout.get(name) != found.get(name):
-            raise ValueError(
-                f"variable {name!r} of sample {index} is {found.get(name, 'missing')}, "
-                f"but {layout.get(name, 'missing')} in sample {first}"
-            )
-        values = sample.variables[name][...]
-        if name not in sample.dimensions:
-            file.variables[name][row] = values
-        elif not np.array_equal(values, file.variables[name][...]):
-            raise ValueError(f"coordinate {name!r} of sample {index} differs from sample {first}")
+def _number(file: h5netcdf.File, stored: list[int], failures: Mapping[int, str]) -> None:
+    """The numbers of the samples, and those that failed with their reasons."""
+    text = "number of the sample in its run"
+    _add(file, "sample_index", "sample", np.array(stored), text)
+    if failures:
+        file.dimensions["failure"] = len(failures)
+        text = "number of the sample that failed"
+        _add(file, "failure_index", "failure", np.array(list(failures)), text)
+        reasons = file.create_variable("failure_reason", ("failure",), h5py.string_dtype())
+        reasons[:] = np.array(list(failures.values()), dtype=object)
 
 
 def _add(file: h5netcdf.File, name: str, dimension: str, values: np.ndarray, text: str) -> None:
     variable = file.create_variable(name, (dimension,), "int64", data=values)
-    variable.attrs["units"] = "1"
-    variable.attrs["long_name"] = text
+    variable.attrs.update({"units": "1", "long_name": text})
+
+
+def _require_same_layout(sample: Sample, index: int, first: Sample, first_index: int) -> None:
+    for name in sorted(sample.keys() | first.keys()):
+        here, there = _layout(sample.get(name)), _layout(first.get(name))
+        if here != there:
+            raise ValueError(
+                f"variable {name!r} of sample {index} is {here}, but {there} in sample "
+                f"{first_index}; a task gives every sample the same variables"
+            )
+        if _is_shared(name, first[name]) and not sample[name].equals(first[name]):
+            raise ValueError(
+                f"coordinate {name!r} of sample {index} differs from that of sample "
+                f"{first_index}; what varies by sample must not be named after a dimension"
+            )
+
+
+def _layout(variable: xr.Variable | None) -> str:
+    if variable is None:
+        return "missing"
+    dtype = "text" if variable.dtype.kind == "U" else str(variable.dtype)
+    return f"{dtype} {dict(variable.sizes)} in {variable.attrs.get('units', 'no units')}"
+
+
+def _fill(rows: h5py.File, row: int, sample: Sample) -> None:
+    for name, variable in sample.items():
+        if not _is_shared(name, variable):
+            stored = rows[name]
+            text = variable.dtype.kind == "U"
+            stored[row] = variable.values.astype(object if text else stored.dtype)

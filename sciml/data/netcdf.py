@@ -38,7 +38,7 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     ds = ds.drop_vars("sample", errors="ignore").drop_encoding()
-    _require_units(ds, path)
+    require_units(ds, path)
     encoding = {
         name: {"_FillValue": None} for name, v in ds.variables.items() if v.dtype.kind == "f"
     }
@@ -47,7 +47,12 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _require_units(ds: xr.Dataset, path: Path) -> None:
+def require_units(ds: xr.Dataset, path: Path) -> None:
+    """Refuse a number without `units` before it is written.
+
+    Raises:
+        ValueError: a variable lacks `units`; the sentence names it.
+    """
     for name, variable in ds.variables.items():
         if variable.dtype.kind in "biufc" and "units" not in variable.attrs:
             raise ValueError(
