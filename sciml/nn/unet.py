@@ -44,6 +44,11 @@ class UNet(nn.Module):
         activation: activation in the blocks.
         conditions: number of scalars per sample; they reach every block by FiLM.
 
+    Attributes:
+        multiple: the sizes that need no padding are multiples of this.
+        receptive_field: edge in pixels of the square of inputs that can reach one output pixel
+            ("group" norm reaches everywhere); it should cover the domain.
+
     Raises:
         ValueError: depth below 1, or a multiplier missing.
 
@@ -75,6 +80,7 @@ class UNet(nn.Module):
         super().__init__()
         channels = [width * m for m in _multipliers(depth, multipliers)]
         self.multiple = patch * 2**depth
+        self.receptive_field = _receptive_field(depth, blocks, kernel, patch)
         self.conditions = conditions
         embedding = 64 if conditions else 0
         self.embed = (
@@ -150,6 +156,19 @@ def _apply(level: nn.Module, x: Tensor, embedding: Tensor | None) -> Tensor:
 
 def _pairs(channels: Sequence[int]) -> list[tuple[int, int]]:
     return list(pairwise(channels))
+
+
+def _receptive_field(depth: int, blocks: int, kernel: int, patch: int) -> int:
+    """Edge in pixels of the square of inputs that can reach one output pixel."""
+    reach, widest = blocks * 2 * (kernel // 2), 0
+    for pixel in range(2**depth):
+        low, high = pixel - 1, pixel + 1
+        for _ in range(depth):
+            low, high = (low - reach) // 2, (high + reach) // 2
+        for _ in range(depth):
+            low, high = 2 * (low - reach), 2 * (high + reach) + 1
+        widest = max(widest, high - low + 1 + 2 * (reach + 1))
+    return patch * widest
 
 
 def _multipliers(depth: int, given: Sequence[int] | None) -> list[int]:
