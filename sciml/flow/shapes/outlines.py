@@ -23,8 +23,7 @@ __all__ = [
 ]
 
 SEGMENTS = 256  # straight edges of a full turn: off the circle by 7.5e-5 of its radius
-OPEN_GAP = 3.0  # a closing edge so many times the longest other, and
-OPEN_SHARE = 0.1  # so long for the extent of the outline, betrays an open curve
+OPEN = 3.0  # a closing edge so many times as long as any other betrays an open curve
 
 
 def polygon(
@@ -32,7 +31,7 @@ def polygon(
     *,
     family: str = "polygon",
     parameters: Mapping[str, float] | None = None,
-    curve: bool = False,
+    largest_gap: float | None = None,
 ) -> Shape:
     """The polygon with the given vertices [m], in either direction.
 
@@ -40,9 +39,8 @@ def polygon(
         points: vertices, (points, 2); the first may be repeated at the end.
         family: the kind of shape it is recorded as.
         parameters: the numbers it is recorded with.
-        curve: whether the points sample a closed curve; then a gap between the last and the
-            first, longer than 0.1 of the extent and three times the longest other edge, is
-            refused as an open curve.
+        largest_gap: for points that sample a curve, how far its ends may stand apart, as a share
+            of its extent; a wider gap is refused unless it is short for the other edges too.
 
     Raises:
         ValueError: for an outline that is open, crosses itself, or is no outline at all.
@@ -52,8 +50,8 @@ def polygon(
         6.0
     """
     ring = np.asarray(points, dtype=np.float64)
-    if curve and ring.ndim == 2 and len(ring) > 2:
-        _check_closed(ring)
+    if largest_gap is not None and ring.ndim == 2 and len(ring) > 2:
+        _check_closed(ring, largest_gap)
     return Shape(rings=(ring,), family=family, parameters=parameters or {})
 
 
@@ -199,10 +197,10 @@ def _check_positive(**lengths: float) -> None:
             raise ValueError(f"The {name} of a shape is positive and finite, not {value}.")
 
 
-def _check_closed(ring: Float64[np.ndarray, "points 2"]) -> None:
+def _check_closed(ring: Float64[np.ndarray, "points 2"], largest_gap: float) -> None:
     edges = np.linalg.norm(np.diff(ring, axis=0), axis=1)
     gap = float(np.linalg.norm(ring[-1] - ring[0]))
-    if gap > max(OPEN_GAP * edges.max(), OPEN_SHARE * np.ptp(ring, axis=0).max()):
+    if gap > max(OPEN * edges.max(), largest_gap * np.ptp(ring, axis=0).max()):
         (x0, y0), (x1, y1) = ring[0], ring[-1]
         raise ValueError(
             f"The curve is open: it starts at ({x0:.6g}, {y0:.6g}) and ends at "

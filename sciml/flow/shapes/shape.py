@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import shapely
@@ -62,7 +63,8 @@ class Shape:
     @property
     def region(self) -> shapely.Geometry:
         """The body as a shapely polygon or multipolygon."""
-        return shapely.build_area(shapely.multilinestrings([_closed(r) for r in self.rings]))
+        rings = [shapely.linearrings(ring) for ring in self.rings]
+        return shapely.build_area(shapely.multilinestrings(rings))
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -102,9 +104,11 @@ class Shape:
             raise ValueError(f"A shape is scaled by a positive finite factor, not {factor}.")
         return self._map(lambda ring: (ring - about) * factor + about)
 
-    def mirror(self, y: float = 0.0) -> Shape:
-        """The shape reflected in the horizontal line at height y [m]."""
-        return self._map(lambda ring: ring * [1.0, -1.0] + [0.0, 2.0 * y])
+    def mirror(self, axis: Literal["x", "y"] = "y", at: float = 0.0) -> Shape:
+        """The shape reflected in y (or x) in the line where that coordinate equals ``at`` [m]."""
+        sign, offset = np.ones(2), np.zeros(2)
+        sign["xy".index(axis)], offset["xy".index(axis)] = -1.0, 2.0 * at
+        return self._map(lambda ring: ring * sign + offset)
 
     def union(self, *others: Shape) -> Shape:
         """The body that covers this shape and the others.
@@ -117,6 +121,12 @@ class Shape:
         """
         joined = shapely.union_all([self.region, *(other.region for other in others)])
         return Shape.of_region(joined, family="union")
+
+    def filled(self) -> Shape:
+        """The shape with its holes filled, which hold fluid that cannot flow."""
+        parts = [shapely.polygons(part.exterior) for part in shapely.get_parts(self.region)]
+        whole = shapely.union_all(parts)
+        return Shape.of_region(whole, family=self.family, parameters=self.parameters)
 
     @classmethod
     def of_region(
@@ -155,7 +165,3 @@ class Shape:
 
     def _map(self, move: Callable[[Ring], Ring]) -> Shape:
         return replace(self, rings=tuple(move(ring) for ring in self.rings))
-
-
-def _closed(ring: Ring) -> Ring:
-    return np.concatenate([ring, ring[:1]])
