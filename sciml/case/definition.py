@@ -46,7 +46,11 @@ class Job:
 
 @runtime_checkable
 class Model(Protocol):
-    """What can be fitted and asked: a network, a POD, a solver on a coarse grid."""
+    """What can be fitted and asked: a network, a POD, a solver on a coarse grid.
+
+    A resumed run brings a fitted model back by its `load`, if it has `save(folder)` and a class
+    method `load(folder)`; else by `fit(..., resume=True)`, which should be cheap then.
+    """
 
     def fit(
         self,
@@ -64,9 +68,12 @@ class Model(Protocol):
 
 @runtime_checkable
 class Persistent(Protocol):
-    """A model that can be kept in a folder; `load` is a class method that brings it back."""
+    """A model that can be kept in a folder; `load` is a class method that brings it back.
 
-    def save(self, folder: Path) -> Any: ...
+    A `save` that takes `figures` too is given what was measured, for its model card.
+    """
+
+    def save(self, folder: Path, **options: Any) -> Any: ...
 
     def load(self, folder: Path) -> Any: ...
 

@@ -76,7 +76,7 @@ class Score:
         """The inverse of `to_dict`; null becomes NaN."""
         bound = None
         if entry["bound"] is not None:
-            bound = Bound(value=entry["bound"], direction=entry["direction"])
+            bound = Bound(value=float(entry["bound"]), direction=entry["direction"])
         value = math.nan if entry["value"] is None else float(entry["value"])
         return cls(value=value, unit=entry["unit"], bound=bound)
 

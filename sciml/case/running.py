@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import shutil
 import statistics
@@ -64,7 +65,7 @@ def run(case: Case, job: Job, *, stage: Stage = nullcontext) -> Outcome:
         )
         for name, make in case.models.items()
     }
-    _keep_surrogate(job.folder, case.principal)
+    _keep_surrogate(job.folder, *judged[case.principal][:2])
     result = Result(
         case=case.name,
         tier=job.tier,
@@ -200,7 +201,7 @@ def _read(path: Path) -> Any:
 
 def _epoch_seconds(folder: Path) -> float:
     """Time of all epochs, those before an interruption included."""
-    return sum(sum(history.get("seconds", ())) for _, history in _histories(folder))
+    return math.fsum(math.fsum(history.get("seconds", ())) for _, history in _histories(folder))
 
 
 def _histories(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -255,13 +256,12 @@ def _model_result(
     )
 
 
-def _keep_surrogate(folder: Path, principal: str) -> None:
-    """Copy the principal model to `surrogate/`; the name appears when the copy is whole."""
-    fitted = folder / "models" / principal / "surrogate"
-    if not fitted.is_dir():
+def _keep_surrogate(folder: Path, model: Model, finished: Mapping[str, Any]) -> None:
+    """Save the principal model to `surrogate/`, its card with what was measured."""
+    if not isinstance(model, Persistent):
         return
-    target, part = folder / "surrogate", folder / ".surrogate.part"
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(fitted, part)
-    shutil.rmtree(target, ignore_errors=True)
-    part.rename(target)
+    if "figures" not in inspect.signature(model.save).parameters:
+        model.save(folder / "surrogate")
+        return
+    measured = {name: value for name, value in finished["metrics"].items() if value is not None}
+    model.save(folder / "surrogate", figures=measured)

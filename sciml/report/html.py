@@ -8,7 +8,17 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["definitions", "document", "element", "embedded", "link", "number", "table", "text"]
+__all__ = [
+    "definitions",
+    "document",
+    "element",
+    "embedded",
+    "given",
+    "link",
+    "number",
+    "table",
+    "text",
+]
 
 
 def text(value: object) -> str:
@@ -27,10 +37,10 @@ def element(tag: str, inner: str, kind: str = "") -> str:
 
 
 def number(value: float | int | str | bool | None) -> str:
-    """A number to three significant digits, with a power of ten where that is shorter.
+    """A measured value to three significant digits, with a power of ten where that is shorter.
 
-    >>> number(0.04567), number(1234567.0), number(2.5e-7), number(12)
-    ('0.0457', '1.23 × 10<sup>6</sup>', '2.5 × 10<sup>−7</sup>', '12')
+    >>> number(0.04567), number(0.5), number(1234567.0), number(2.5e-7), number(12)
+    ('0.0457', '0.500', '1.23 × 10<sup>6</sup>', '2.50 × 10<sup>−7</sup>', '12')
     """
     if value is None:
         return "–"
@@ -43,10 +53,34 @@ def number(value: float | int | str | bool | None) -> str:
     if not math.isfinite(value):
         return "not finite"
     if value == 0 or 1e-4 <= abs(value) < 1e5:
-        digits = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-        return digits.replace("-", "−")
-    mantissa, _, exponent = f"{value:.2e}".partition("e")
-    mantissa = mantissa.rstrip("0").rstrip(".")
+        digits = f"{value:#.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+        return digits.rstrip(".").replace("-", "−") if value else "0"
+    return _power(f"{value:.2e}")
+
+
+def given(value: float) -> str:
+    """A value that was set, a bound say, with the digits it was set with.
+
+    >>> given(0.05), given(1e-9)
+    ('0.05', '1 × 10<sup>−9</sup>')
+    """
+    digits = f"{value:g}"
+    return _power(digits) if "e" in digits else digits.replace("-", "−")
+
+
+def unit(symbol: str) -> str:
+    """A unit with its exponents raised.
+
+    >>> unit("m s-1")
+    'm s<sup>−1</sup>'
+    """
+    raised = re.sub(r"(?<=[A-Za-z])(-?\d+)", r"<sup>\1</sup>", text(symbol))
+    return raised.replace("<sup>-", "<sup>−")
+
+
+def _power(digits: str) -> str:
+    """Digits such as 1.2e-07, with the power of ten written out."""
+    mantissa, _, exponent = digits.partition("e")
     return f"{mantissa} × 10<sup>{int(exponent)}</sup>".replace("-", "−")
 
 
@@ -139,7 +173,7 @@ body { margin: 0; background: #fff; color: var(--ink);
   font: 16.5px/1.55 "STIX Two Text", Charter, "Bitstream Charter", Cambria, Georgia,
   "Times New Roman", serif;
   font-variant-numeric: lining-nums tabular-nums; text-rendering: optimizeLegibility; }
-main { max-width: 62rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
+main { max-width: 57.5rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
 h1 { font-size: 2rem; line-height: 1.2; font-weight: 600; margin: .2rem 0 .6rem;
   text-wrap: balance; }
 h2 { font-size: 1.3rem; font-weight: 600; margin: 2.8rem 0 .6rem; padding-top: .9rem;
@@ -153,10 +187,10 @@ code { font: .84em/1.4 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mo
 .kicker { color: var(--soft); font-variant-caps: all-small-caps; letter-spacing: .06em;
   font-size: 1.05rem; margin: 0; }
 .soft, figcaption .soft { color: var(--soft); }
-dl.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr));
-  gap: .7rem 1.6rem; margin: 1.4rem 0 0; }
+dl.facts { display: flex; flex-wrap: wrap; gap: .7rem 2.6rem; margin: 1.4rem 0 0; }
 dl.facts dt, dl.list dt { color: var(--soft); font-size: .86rem; }
 dl.facts dd, dl.list dd { margin: 0; }
+dl.facts code { white-space: nowrap; }
 dl.list { margin: .8rem 0; font-size: .93rem; }
 dl.list > div { display: grid; grid-template-columns: minmax(9rem, 14rem) 1fr; gap: 0 1.2rem;
   padding: .15rem 0; }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ from matplotlib.figure import Figure
 from sciml.case import Case, Metric, Outcome, Result, Score, Table
 from sciml.data.files import atomic
 from sciml.report import html
-from sciml.report.plots import png, save_figure, style, training_curves
+from sciml.report.plots import save_figure, style, training_curves
 
 __all__ = ["write_report"]
+
+_ENLARGED = 1.3
+"""A figure's letters are those of a paper; so enlarged they match the letters of the page."""
 
 
 def write_report(case: Case, outcome: Outcome, folder: Path | None = None) -> Path:
@@ -31,32 +34,29 @@ def write_report(case: Case, outcome: Outcome, folder: Path | None = None) -> Pa
     folder = outcome.job.folder if folder is None else folder
     with style():
         figures = dict(case.figures(outcome))
-        tables = dict(case.tables(outcome))
+        tables = case.tables(outcome)
         curves = training_curves(outcome.histories)
-    if curves is not None and "training_curves" not in figures:
-        figures["training_curves"] = curves
-    for name, drawn in figures.items():
-        save_figure(drawn, folder / f"{name}.png")
-    body = "\n".join(_sections(case, outcome, tables, figures))
+    if curves is not None:
+        figures.setdefault("training_curves", curves)
+    shown = [_figure(place, *item, folder) for place, item in enumerate(figures.items(), start=1)]
+    body = "\n".join(_sections(case, outcome, tables, shown))
     with atomic(folder / "report.html") as part:
         part.write_text(html.document(f"{case.name}: {case.summary}", body), encoding="utf-8")
     return folder / "report.html"
 
 
 def _sections(
-    case: Case, outcome: Outcome, tables: Mapping[str, Table], figures: Mapping[str, Figure]
+    case: Case, outcome: Outcome, tables: Mapping[str, Table], figures: Sequence[str]
 ) -> Iterator[str]:
-    result = outcome.result
-    yield _heading(case, result)
-    yield _verdict(result)
+    yield _heading(case, outcome.result)
+    yield _verdict(outcome.result)
     yield from _scores(case, outcome)
     for table in tables.values():
         yield html.element("h2", html.text(table.title)) + _table(table)
     if figures:
         yield html.element("h2", "Figures")
-    for place, (name, drawn) in enumerate(figures.items(), start=1):
-        yield _figure(place, name, drawn)
-    yield from _provenance(result)
+        yield from figures
+    yield from _provenance(outcome.result)
 
 
 def _heading(case: Case, result: Result) -> str:
@@ -100,6 +100,8 @@ def _verdict(result: Result) -> str:
         words = "The one bound holds" if len(bounded) == 1 else f"All {len(bounded)} bounds hold"
         return html.element("div", html.element("strong", f"{words}."), "verdict pass")
     words = f"{len(short)} of {len(bounded)} bounds {'falls' if len(short) == 1 else 'fall'} short"
+    if len(bounded) == 1:
+        words = "The one bound falls short"
     lines = "".join(
         html.element(
             "li",
@@ -113,7 +115,7 @@ def _verdict(result: Result) -> str:
 
 
 def _bound(score: Score) -> str:
-    return f"{score.bound.direction} {html.number(score.bound.value)}" if score.bound else ""
+    return f"{score.bound.direction} {html.given(score.bound.value)}" if score.bound else ""
 
 
 def _scores(case: Case, outcome: Outcome) -> Iterator[str]:
@@ -143,7 +145,7 @@ def _score_table(case: Case, result: Result, suffix: str) -> str:
 
 
 def _metric_head(name: str, metric: Metric) -> str:
-    unit = "" if metric.unit == "1" else f", {html.text(metric.unit)}"
+    unit = "" if metric.unit == "1" else f", {html.unit(metric.unit)}"
     return f"{_words(name)}<small>{metric.reduce}{unit}</small>"
 
 
@@ -158,7 +160,7 @@ def _cell(score: Score) -> str:
         return value
     sign = {"at most": "≤", "at least": "≥"}[score.bound.direction]
     mark, kind = ("✓", "good") if score.holds else ("✗", "bad")
-    bound = f"{mark} {sign} {html.number(score.bound.value)}"
+    bound = f"{mark} {sign} {html.given(score.bound.value)}"
     return html.element("span", value, kind) + html.element("small", bound, kind)
 
 
@@ -185,11 +187,16 @@ def _table(table: Table) -> str:
     return html.table(head, rows) + note
 
 
-def _figure(place: int, name: str, drawn: Figure) -> str:
+def _figure(place: int, name: str, drawn: Figure, folder: Path) -> str:
+    """Write a figure beside the page and return it as a part of the page.
+
+    It is drawn once: a layout that adapts itself may move when it is drawn again.
+    """
     caption = str(drawn.get_label() or drawn.get_suptitle() or name.replace("_", " ").capitalize())
-    picture = html.embedded(png(drawn), drawn.get_figwidth(), caption)
+    picture = save_figure(drawn, folder / f"{name}.png").read_bytes()
+    image = html.embedded(picture, _ENLARGED * drawn.get_figwidth(), caption)
     label = f"<b>Figure {place}.</b> {html.text(caption)}"
-    return html.element("figure", picture + html.element("figcaption", label))
+    return html.element("figure", image + html.element("figcaption", label))
 
 
 def _provenance(result: Result) -> Iterator[str]:

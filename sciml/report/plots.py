@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 
 from sciml.data.files import atomic
 
-__all__ = ["COLOURS", "TEXT_WIDTH", "figure", "png", "save_figure", "style", "training_curves"]
+__all__ = ["COLOURS", "TEXT_WIDTH", "figure", "save_figure", "style", "training_curves"]
 
 TEXT_WIDTH = 6.9
 """Width of a page's text in inches: the width of a figure that spans it."""
@@ -96,19 +95,11 @@ def figure(
         return made, made.subplots(rows, columns, squeeze=False, **options)
 
 
-def png(drawn: Figure) -> bytes:
-    """A figure as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    with style():
-        FigureCanvasAgg(drawn)
-        drawn.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
-
-
 def save_figure(drawn: Figure, path: Path) -> Path:
     """Write a figure as a PNG file, atomically; return the path."""
-    with atomic(path) as part:
-        part.write_bytes(png(drawn))
+    with style(), atomic(path) as part:
+        FigureCanvasAgg(drawn)
+        drawn.savefig(part, format="png", metadata={"Software": None})
     return path
 
 
@@ -138,6 +129,7 @@ def training_curves(histories: Mapping[str, Mapping[str, Any]]) -> Figure | None
     ax.plot([], [], color="#4d4d4d", linewidth=0.8, linestyle="--", label="training")
     ax.plot([], [], color="#4d4d4d", label="validation")
     ax.set(yscale="log", xlabel="epoch", ylabel="loss")
+    ax.margins(x=0)
     ax.grid(which="major")
     ax.legend(ncols=2)
     drawn.set_label(

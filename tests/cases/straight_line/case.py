@@ -57,8 +57,8 @@ class Line:
         losses, checks = [], []
         for _ in range(60):
             error = self.a * train.x + self.b - train.y
-            self.a -= 0.2 * float((error * train.x).mean())
-            self.b -= 0.2 * float(error.mean())
+            self.a -= 0.9 * float((error * train.x).mean())
+            self.b -= 0.9 * float(error.mean())
             losses.append(float((error**2).mean()))
             checks.append(float(((self.a * valid.x + self.b - valid.y) ** 2).mean()))
         folder.mkdir(parents=True, exist_ok=True)

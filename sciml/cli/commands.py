@@ -1,43 +1,37 @@
-"""The `sciml` command.
+"""The subcommands: their options, and what each does.
 
-Its options are the fields of frozen dataclasses, one for each subcommand. Bad input gives one
-sentence on stderr and status 2; a run whose bounds do not all hold gives status 1.
+What a subcommand needs is imported when it runs, after the cheap checks: `sciml --help` must
+not wait for torch.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-import io
-import json
-import math
 import os
-import re
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg, subcommand
+from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from sciml.case import Tier, cases, find_case, summary_of
+from sciml.cli.terminal import lines, print_result, stage
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from sciml.case import Case, Job, Result, Score
+    from sciml.case import Case, Job
 
-__all__ = ["main"]
+__all__ = ["FALLS_SHORT", "HOLDS", "Cases", "Command", "Data", "Info", "Predict", "Run"]
 
-HOLDS, FALLS_SHORT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+HOLDS, FALLS_SHORT = 0, 1
 
 CaseName = Annotated[str, Positional, arg(metavar="CASE")]
 SurrogateFolder = Annotated[Path, Positional, arg(metavar="SURROGATE_DIR")]
-Folder = Annotated[Path | None, arg(metavar="DIR")]
-Count = Annotated[int | None, arg(metavar="N")]
+Folder = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")]
+Count = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +75,10 @@ class Run:
         from sciml.case import record, run
         from sciml.report import write_report
 
-        outcome = run(case, self._job(case), stage=_stage)
-        with _stage("report"):
+        outcome = run(case, self._job(case), stage=stage)
+        with stage("report"):
             report = write_report(case, outcome)
-        _print_result(case, outcome.result)
+        print_result(case, outcome.result)
         print(f"report: {report}")
         if not outcome.result.holds:
             return FALLS_SHORT
@@ -180,6 +174,8 @@ class Predict:
     """NetCDF file to write; the picture takes its place with the suffix .png"""
     set: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="NAME=VALUE")] = ()
     """what the file does not say, such as reynolds_number=20"""
+    outside: Literal["raise", "warn", "mask"] = "warn"
+    """outside the range of the training data: refuse, warn, or give NaN"""
 
     def __call__(self) -> int:
         settings = _settings(self.set)
@@ -190,9 +186,9 @@ class Predict:
         from sciml.data import netcdf
         from sciml.surrogate import Surrogate
 
-        surrogate = Surrogate.load(self.surrogate)
+        surrogate: Surrogate[Any] = Surrogate.load(self.surrogate)
         inputs = _inputs(surrogate, self.input, settings)
-        prediction = surrogate.predict(inputs)
+        prediction = surrogate.predict(inputs, outside=self.outside)
         print(netcdf.save(prediction, self.out))
         if hasattr(surrogate, "draw"):
             from sciml.report import save_figure, style
@@ -213,8 +209,7 @@ class Info:
     def __call__(self) -> int:
         from sciml.data.files import read_json
 
-        card = read_json(_surrogate_json(self.surrogate))
-        for line in _lines({**card, **_weights(self.surrogate / "weights.safetensors")}):
+        for line in lines(read_json(_surrogate_json(self.surrogate))):
             print(line)
         return HOLDS
 
@@ -226,74 +221,6 @@ Command = (
     | Annotated[Predict, subcommand("predict")]
     | Annotated[Info, subcommand("info")]
 )
-
-
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status.
-
-    0: done, and every bound holds. 1: a bound falls short. 2: bad input, with a sentence on
-    stderr. 130: interrupted.
-    """
-    args = list(sys.argv[1:] if args is None else args)
-    if args == ["--version"]:
-        import sciml
-
-        print(f"sciml {sciml.__version__}")
-        return HOLDS
-    command = _parse(args)
-    if command is None:
-        return BAD_INPUT
-    try:
-        return command()
-    except (ValueError, OSError) as error:
-        _complain(_sentence(error))
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        _complain(f"interrupted{getattr(command, 'resumption', '')}")
-        return INTERRUPTED
-
-
-def _complain(sentence: str) -> None:
-    print(f"sciml: {sentence}", file=sys.stderr)
-
-
-def _sentence(error: ValueError | OSError) -> str:
-    """What went wrong, on one line and without an error number."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _parse(args: Sequence[str]) -> Cases | Run | Data | Predict | Info | None:
-    """The subcommand with its options; None, after a sentence on stderr, if they are wrong.
-
-    Raises:
-        SystemExit: help was asked for and given.
-    """
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                Command,  # type: ignore[arg-type]
-                prog="sciml",
-                description="Surrogates for fluid mechanics: run a case, generate its data, "
-                "predict with what was fitted.",
-                args=args,
-                config=(FlagCreatePairsOff,),
-            )
-    except SystemExit as exit:
-        if exit.code == 0:
-            raise
-        _complain(_unboxed(said.getvalue()))
-        return None
-
-
-def _unboxed(text: str) -> str:
-    """The sentence in a box of messages, with the command that gives help."""
-    lines = [line.strip("│╭╰╮╯─|+- ") for line in text.splitlines()[1:]]
-    message, _, help_ = " ".join(filter(None, lines)).partition("For full helptext, ")
-    command = re.search(r"sciml.*", help_)
-    return f"{message.strip().rstrip('.')}; see {command[0] if command else 'sciml --help'}"
 
 
 def _load(name: str) -> Case:
@@ -376,75 +303,3 @@ def _inputs(surrogate: Any, path: Path, settings: dict[str, Any]) -> xr.Dataset:
         if name not in known:
             raise ValueError(f"--set {name}: the settings are {', '.join(list(known)[1:])}")
     return surrogate.read_inputs(path, **settings)
-
-
-def _weights(path: Path) -> dict[str, Any]:
-    """Number of weights and size of a safetensors file, from its header alone."""
-    if not path.is_file():
-        return {}
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    return {
-        "weights": {"numbers": sum(map(math.prod, shapes)), "megabytes": path.stat().st_size / 1e6}
-    }
-
-
-def _lines(entry: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """A nested record as indented lines."""
-    width = max((len(str(name)) for name in entry), default=0)
-    for name, value in entry.items():
-        if isinstance(value, Mapping):
-            yield f"{indent}{name}"
-            yield from _lines(value, indent + "  ")
-        else:
-            yield f"{indent}{name!s:<{width}}  {_text(value)}"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return ", ".join(map(_text, value))
-    return str(value)
-
-
-@contextlib.contextmanager
-def _stage(name: str) -> Iterator[None]:
-    """Say on a terminal what is being done and, afterwards, how long it took."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    print(f"{name} ...", file=sys.stderr)
-    start = time.perf_counter()
-    yield
-    print(f"{name}: {time.perf_counter() - start:.1f} s", file=sys.stderr)
-
-
-def _print_result(case: Case, result: Result) -> None:
-    """The models against the bounds, as a table, and the verdict."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    keys = [key for key in case.metrics if any(key in m.metrics for m in result.models.values())]
-    table = Table(title=f"{case.name}, tier {result.tier}, seed {result.seed}")
-    table.add_column("model")
-    for name in [*keys, "fit, s", "predict, s/sample"]:
-        table.add_column(name, justify="right")
-    for name, model in result.models.items():
-        scores = [_cell(model.metrics[key]) for key in keys]
-        table.add_row(name, *scores, f"{model.fit_seconds:.3g}", f"{model.predict_seconds:.3g}")
-    console.print(table)
-    for name, metric, score in result.shortfalls():
-        console.print(f"[red]falls short[/]: {metric} of {name}: {_cell(score)}", highlight=False)
-    if result.holds:
-        console.print("[green]every bound holds[/]")
-
-
-def _cell(score: Score) -> str:
-    if score.bound is None:
-        return f"{score.value:.3g}"
-    sign = {"at most": "≤", "at least": "≥"}[score.bound.direction]
-    mark = "[green]✓[/]" if score.holds else "[red]✗[/]"
-    return f"{score.value:.3g} {mark} {sign} {score.bound.value:g}"
