@@ -42,7 +42,7 @@ class Splits:
 
 def split_by_group(
     groups: Sequence[Hashable], fractions: Sequence[float], *, seed: int
-) -> tuple[Int[np.ndarray, "_"], ...]:
+) -> tuple[Int[np.ndarray, " _"], ...]:
     """Divide samples so that no group (a shape, say) has samples on both sides.
 
     The groups are shuffled and each goes where most samples are lacking, after

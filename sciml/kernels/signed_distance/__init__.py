@@ -19,7 +19,7 @@ def signed_distance(
     points: Float64[np.ndarray, "*points 2"],
     *,
     backend: Backend = "auto",
-) -> Float64[np.ndarray, "shapes *points"]:
+) -> Float64[np.ndarray, " shapes *points"]:
     r"""Euclidean distance to the outline of each shape, negative inside the body.
 
     With :math:`\partial\Omega` the union of all edges of a shape and :math:`w(p)` the winding
