@@ -53,7 +53,7 @@ class Samples:
                 self._sources[name] = ds[name].encoding["source"]
             else:
                 self._arrays[name] = _rows_first(ds[name]).astype(np.float32)
-        self._files: dict[str, h5py.File] = {}
+        self._stored: dict[str, h5py.Dataset] = {}
         self._process = os.getpid()
 
     def __len__(self) -> int:
@@ -68,20 +68,19 @@ class Samples:
         return (self[index] for index in range(self._length))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": {}}
+        return {**self.__dict__, "_stored": {}}
 
     def _read(self, name: str, index: int) -> np.ndarray:
         if name in self._arrays:
             return self._arrays[name][index, ...]
-        value = self._file(self._sources[name])[name][self._rows[index]]
-        return np.asarray(value, dtype=np.float32)
+        return np.asarray(self._open(name)[self._rows[index]], dtype=np.float32)
 
-    def _file(self, source: str) -> h5py.File:
+    def _open(self, name: str) -> h5py.Dataset:
         if self._process != os.getpid():  # an HDF5 handle does not survive a fork
-            self._files, self._process = {}, os.getpid()
-        if source not in self._files:
-            self._files[source] = h5py.File(source, "r")
-        return self._files[source]
+            self._stored, self._process = {}, os.getpid()
+        if name not in self._stored:
+            self._stored[name] = h5py.File(self._sources[name], "r")[name]
+        return self._stored[name]
 
 
 def _require_variables(ds: xr.Dataset, names: Sequence[str]) -> None:

@@ -87,7 +87,7 @@ def test_other_processes_read_the_same(path, method, monkeypatch):
     here = [row[0] for row in samples]
     if method == "spawn":
         again = pickle.loads(pickle.dumps(samples))
-        assert again._files == {}
+        assert again._stored == {}
         np.testing.assert_array_equal([row[0] for row in again], here)
         return
     with ProcessPoolExecutor(2, get_context("fork")) as pool:
