@@ -17,6 +17,8 @@ import xarray as xr
 
 from sciml.case import Bound, Job, Metric, Result, Score, cases, find_case, record, run, summary_of
 from sciml.case.discovery import load_case
+from sciml.case.environment import data_of
+from sciml.data import load, save
 from sciml.data.files import read_json
 
 FOLDER = Path(__file__).parent / "cases" / "straight_line"
@@ -89,6 +91,20 @@ def test_the_seed_decides_the_data_and_the_checksum_tells(case, job, tmp_path):
     assert other.data["checksum"] != first.data["checksum"]
 
 
+def test_the_checksum_is_of_the_files_and_of_the_rows_taken(case, job):
+    points = case.load(job)
+    path = save(points.train, job.data / "points.nc")
+
+    def checksum(rows: slice, ds: xr.Dataset) -> str:
+        return data_of(replace(points, train=ds.isel(sample=rows)))["checksum"]
+
+    whole = checksum(slice(None), load(path))
+    assert whole == checksum(slice(None), load(path))
+    assert whole != checksum(slice(9), load(path))
+    save(points.train.assign(y=points.train.y.copy(data=points.train.y + 1e-9)), path)
+    assert whole != checksum(slice(None), load(path))
+
+
 def test_a_bound_that_falls_short_is_told(case, job):
     result = run(case, replace(job, tier="full")).result
     assert not result.holds
@@ -117,6 +133,8 @@ from dataclasses import replace
 from pathlib import Path
 from sciml.case import Job, run
 from sciml.case.discovery import load_case
+from sciml.case.environment import data_of
+from sciml.data import load, save
 
 class Slow:
     def fit(self, train, valid=None, *, folder=None, resume=False):
@@ -182,6 +200,35 @@ def test_a_finished_run_may_be_run_anew(case, job):
     assert read_json(job.folder / "result.json")["tier"] == "smoke"
     assert (job.folder / "models/line/fits.log").read_text() == "fitted\n"
     assert (job.folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_that_failed_before_it_fitted_anything_may_be_run_anew(case, job):
+    def unreadable(job):
+        raise ValueError("no data")
+
+    with pytest.raises(ValueError, match="no data"):
+        run(replace(case, load=unreadable), job)
+    assert run(case, job).result.holds
+
+
+def test_a_prediction_that_takes_long_is_timed_once(case, job, monkeypatch):
+    """Of a quick one the median of five is taken, the first left out."""
+    calls = []
+
+    class Counted(type(case.models["mean"](job))):
+        def predict(self, ds):
+            calls.append(ds.sizes["sample"])
+            return super().predict(ds)
+
+    counted = replace(case, models={**case.models, "mean": lambda job: Counted()})
+    run(counted, job)
+    assert len(calls) == 2 + 5
+    calls.clear()
+    ticks = iter(range(0, 10_000, 6))
+    monkeypatch.setattr("sciml.case.running.time.perf_counter", lambda: float(next(ticks)))
+    result = run(counted, job).result
+    assert len(calls) == 2
+    assert result.models["mean"].predict_seconds == 6.0 / 32
 
 
 def test_record_keeps_the_other_tiers(case, job, tmp_path):

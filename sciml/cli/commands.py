@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,9 +109,8 @@ class Run:
     @property
     def resumption(self) -> str:
         """How to go on after an interruption."""
-        options = f" --tier {self.tier} --out {self.folder} --seed {self.seed}"
-        data = f" --data {self.data}" if self.data else ""
-        return f"; go on with: sciml run {self.case}{options}{data} --resume"
+        options = ["--tier", self.tier, "--out", self.folder, "--seed", self.seed]
+        return _again("run", self.case, *options, *_given("--data", self.data))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +156,8 @@ class Data:
     @property
     def resumption(self) -> str:
         """How to go on after an interruption."""
-        samples = f" --samples {self.samples}" if self.samples else ""
-        data = f" --data {self.data}" if self.data else ""
-        options = f" --tier {self.tier}{samples} --seed {self.seed}{data}"
-        return f"; go on with: sciml data {self.case}{options} --resume"
+        options = ["--tier", self.tier, *_given("--samples", self.samples), "--seed", self.seed]
+        return _again("data", self.case, *options, *_given("--data", self.data))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +219,15 @@ Command = (
     | Annotated[Predict, subcommand("predict")]
     | Annotated[Info, subcommand("info")]
 )
+
+
+def _given(option: str, value: object) -> list[object]:
+    return [] if value is None else [option, value]
+
+
+def _again(*words: object) -> str:
+    """The command that goes on, ready to be pasted into a shell."""
+    return f"; go on with: {shlex.join(['sciml', *map(str, words), '--resume'])}"
 
 
 def _load(name: str) -> Case:
