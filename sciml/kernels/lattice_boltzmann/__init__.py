@@ -87,7 +87,7 @@ def advance(
     True
     """
     _check(populations, boundary, relaxation, steps)
-    chosen = choose(backend, populations)
+    chosen = choose(backend, populations, relaxation, boundary.near_weight, boundary.source)
     if chosen == "cpu":
         from sciml.kernels.lattice_boltzmann import cpu
 
