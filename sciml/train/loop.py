@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -198,8 +199,12 @@ class _Run:
                 with self.fabric.autocast():
                     total += self.loss(self.net, data).double() * len(indices)
         mean = all_reduce(self.fabric, total, "sum").item() / len(self.valid)
-        # A loss that overflows counts as the worst, so that its weights are never returned.
-        return mean if mean == mean else float("inf")
+        if not math.isfinite(mean):
+            raise ValueError(
+                f"the validation loss is not finite in epoch {self.history.epochs + 1}: "
+                "look at the validation samples, or lower the learning rate"
+            )
+        return mean
 
     def _read(self, data: Dataset, batches: list[list[int]], epoch: int) -> Iterator[Batch]:
         on_gpu = self.fabric.device.type == "cuda"
