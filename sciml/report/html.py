@@ -222,7 +222,7 @@ figcaption b { font-weight: 600; }
 @media (max-width: 40rem) { body { font-size: 15.5px; } main { padding: 1.5rem 1rem 3rem; }
   h1 { font-size: 1.6rem; } dl.list > div { grid-template-columns: 1fr; } }
 @media print { @page { margin: 18mm; } body { font-size: 10pt; } main { padding: 0;
-  max-width: none; } h2 { break-after: avoid; } h3 { break-after: avoid; }
-  tr { break-inside: avoid; } .wide { overflow: visible; } a { color: inherit; }
+  max-width: none; } h2, h3, h2 + p, h3 + p { break-after: avoid; }
+  tr, .wide { break-inside: avoid; } .wide { overflow: visible; } a { color: inherit; }
   .verdict { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """
