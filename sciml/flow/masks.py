@@ -48,9 +48,9 @@ def signed_distance_of_mask(
 ) -> Float64[np.ndarray, "rows columns"]:
     """Distance to the boundary of a mask by the Euclidean distance transform, in its own rows.
 
-    A pixel is taken to end half a cell before the nearest one of the other kind, so the sign is
-    right and the size exact for straight walls along the axes only, elsewhere wrong by up to a
-    cell; :func:`shape_of_mask` gives an outline with an exact distance.
+    The wall is taken to lie half a cell before the nearest pixel of the other kind. The sign is
+    right; the size is exact for straight walls along the axes, elsewhere wrong by up to a cell,
+    more beside a tip thinner than a pixel. :func:`shape_of_mask` gives an exact distance.
 
     Args:
         mask: solidity (rows, columns), more than 0.5 in the solid.

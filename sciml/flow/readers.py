@@ -28,7 +28,6 @@ __all__ = [
 ]
 
 Points = Float64[np.ndarray, "_ 2"]
-Row = tuple[int, list[float]]  # the number of a line and the numbers on it
 
 BLUNT = 0.3  # of the chord: the bluntest trailing edge that a straight line closes
 GAP = 0.1  # of the extent: the widest gap in other curves
@@ -83,7 +82,7 @@ def parse_airfoil(text: str) -> Shape:
     rows = _pairs(text)
     if not rows:
         raise ValueError("No line holds a pair of coordinates x y.")
-    points = np.array([pair for _, pair in rows])
+    points = np.array(rows)
     if points[0].min() > COUNTS:
         points = _from_lednicer(points)
     elif _is_two_runs(points[:, 0]):
@@ -103,7 +102,7 @@ def read_points(path: Path | str) -> Shape:
     def read() -> Shape:
         lines = [line.partition("#")[0] for line in _text(path).splitlines()]
         rows = _pairs("\n".join(lines), notes=False)
-        return polygon(np.array([pair for _, pair in rows]).reshape(-1, 2), largest_gap=GAP)
+        return polygon(np.array(rows).reshape(-1, 2), largest_gap=GAP)
 
     return _named(path, read)
 
@@ -111,8 +110,8 @@ def read_points(path: Path | str) -> Shape:
 def read_image(path: Path | str, *, pixel: float = 1.0) -> Shape:
     """The silhouette in an image.
 
-    The fluid is what most of the border shows; a picture with transparency shows its body where
-    it is opaque.
+    The fluid has the tone of most of the border, and the outline lies half way between it and the
+    tone furthest from it; a picture with transparency shows its body where it is opaque.
 
     Args:
         path: a PNG file.
@@ -193,32 +192,35 @@ def _text(path: Path | str) -> str:
     return content.decode("utf-8-sig", errors="replace")
 
 
-def _pairs(text: str, *, notes: bool = True) -> list[Row]:
+def _pairs(text: str, *, notes: bool = True) -> list[list[float]]:
     """Every line of two numbers; a line of another kind between them is refused.
 
     Notes may follow the last of them, unless forbidden.
     """
-    rows: list[Row] = []
-    strange: tuple[int, str] | None = None
-    for number, line in enumerate(text.splitlines(), start=1):
-        values = _numbers(line)
-        if values is not None and len(values) == 2:
-            if strange:
-                raise ValueError(f"Line {strange[0]} is not a pair of coordinates: {strange[1]!r}.")
-            rows.append((number, values))
-        elif line.strip() and rows:
-            strange = strange or (number, line.strip()[:40])
-    if strange and (not notes or _numbers(strange[1])):
-        raise ValueError(f"Line {strange[0]} is not a pair of coordinates: {strange[1]!r}.")
-    return rows
+    lines = text.splitlines()
+    numbers = _numbers(lines)
+    pairs = [row for row, values in enumerate(numbers) if len(values) == 2]
+    if not pairs:
+        return []
+    broken = {row for row in range(pairs[0], pairs[-1]) if lines[row].strip()} - set(pairs)
+    after = range(pairs[-1] + 1, len(lines))
+    broken |= {row for row in after if numbers[row] or (lines[row].strip() and not notes)}
+    if broken:
+        row = min(broken)
+        content = lines[row].strip()[:40]
+        raise ValueError(f"Line {row + 1} is not a pair of coordinates: {content!r}.")
+    return [numbers[row] for row in pairs]
 
 
-def _numbers(line: str) -> list[float] | None:
-    """The numbers of a line, or None where it holds anything else."""
-    try:
-        return [float(word) for word in line.replace(",", " ").replace(";", " ").split()]
-    except ValueError:
-        return None
+def _numbers(lines: list[str]) -> list[list[float]]:
+    """The numbers of each line, none where it holds anything else."""
+    numbers: list[list[float]] = []
+    for line in lines:
+        try:
+            numbers.append([float(w) for w in line.replace(",", " ").replace(";", " ").split()])
+        except ValueError:
+            numbers.append([])
+    return numbers
 
 
 def _from_lednicer(points: Points) -> Points:
@@ -252,9 +254,12 @@ def _solidity(image: PIL.Image.Image) -> Float64[np.ndarray, "rows columns"]:
         opacity = np.asarray(image.convert("RGBA"), dtype=np.float64)[..., 3] / 255.0
         if opacity.min() < 0.5:
             return opacity
-    tone = np.asarray(image.convert("RGB").convert("L"), dtype=np.float64) / 255.0
-    border = np.concatenate([tone[0], tone[-1], tone[:, 0], tone[:, -1]])
-    return 1.0 - tone if np.median(border) > 0.5 else tone
+    tone = np.asarray(image.convert("RGB").convert("L"), dtype=np.float64)
+    fluid = np.median(np.concatenate([tone[0], tone[-1], tone[:, 0], tone[:, -1]]))
+    contrast = np.abs(tone - fluid)
+    if contrast.max() == 0.0:
+        raise ValueError("All of the picture has one tone, so it shows no body.")
+    return contrast / contrast.max()
 
 
 def _array(path: Path) -> np.ndarray:

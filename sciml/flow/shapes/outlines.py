@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
+from sciml.flow.shapes.rings import check_points
 from sciml.flow.shapes.shape import Shape
 
 __all__ = [
@@ -50,7 +51,8 @@ def polygon(
         6.0
     """
     ring = np.asarray(points, dtype=np.float64)
-    if largest_gap is not None and ring.ndim == 2 and len(ring) > 2:
+    check_points(ring)
+    if largest_gap is not None:
         _check_closed(ring, largest_gap)
     return Shape(rings=(ring,), family=family, parameters=parameters or {})
 

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from jaxtyping import Float64
 
-__all__ = ["arrange", "clean"]
+__all__ = ["arrange", "check_points", "clean"]
 
 Ring = Float64[np.ndarray, "_ 2"]
 FLAT = 1e-12  # of the squared extent: less area than this is none
@@ -30,11 +30,7 @@ def clean(points: np.ndarray, number: int = 0) -> Ring:
                [0., 1.]])
     """
     ring = np.array(points, dtype=np.float64)
-    if ring.ndim != 2 or ring.shape[1] != 2:
-        raise ValueError(f"Ring {number} is an array of shape {ring.shape}; expected (points, 2).")
-    if len(ring) < 3:
-        raise ValueError(f"Ring {number} has {len(ring)} points; a closed outline needs three.")
-    _check_finite(ring, number)
+    check_points(ring, number)
     ring = ring[np.any(ring != np.roll(ring, -1, axis=0), axis=1)]
     if len(ring) < 3:
         raise ValueError(
@@ -43,6 +39,19 @@ def clean(points: np.ndarray, number: int = 0) -> Ring:
         )
     _check_simple(ring, number)
     return ring
+
+
+def check_points(ring: np.ndarray, number: int = 0) -> None:
+    """Refuse an array that is not three or more finite points of the plane."""
+    if ring.ndim != 2 or ring.shape[1] != 2:
+        raise ValueError(f"Ring {number} is an array of shape {ring.shape}; expected (points, 2).")
+    if len(ring) < 3:
+        raise ValueError(f"Ring {number} has {len(ring)} points; a closed outline needs three.")
+    bad = ~np.isfinite(ring).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        x, y = ring[row]
+        raise ValueError(f"Ring {number} is not finite: point {row} is ({x}, {y}).")
 
 
 def arrange(rings: Sequence[Ring]) -> list[Ring]:
@@ -65,14 +74,6 @@ def arrange(rings: Sequence[Ring]) -> list[Ring]:
         ring if turned == hole else ring[::-1].copy()
         for ring, hole, turned in zip(rings, holes, clockwise, strict=True)
     ]
-
-
-def _check_finite(ring: Ring, number: int) -> None:
-    bad = ~np.isfinite(ring).all(axis=1)
-    if bad.any():
-        row = int(np.argmax(bad))
-        x, y = ring[row]
-        raise ValueError(f"Ring {number} is not finite: point {row} is ({x}, {y}).")
 
 
 def _check_simple(ring: Ring, number: int) -> None:
