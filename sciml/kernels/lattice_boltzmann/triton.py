@@ -63,8 +63,7 @@ def advance(
     return now
 
 
-@triton_op("sciml::lattice_boltzmann_step", mutates_args={"then"})
-def step(
+def _step(
     now: Tensor,
     then: Tensor,
     relaxation: Tensor,
@@ -90,7 +89,10 @@ def step(
         )
 
 
-def interpreted() -> bool:
+step = triton_op("sciml::lattice_boltzmann_step", inspect.unwrap(_step), mutates_args={"then"})
+
+
+def _interpreted() -> bool:
     """Whether Triton is told to interpret kernels on the CPU, asked at every call."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
@@ -134,7 +136,7 @@ def _links_on(boundary: Boundary, index: torch.dtype) -> tuple[Tensor, ...]:
 
 
 def _kernel(function: Callable[..., None]) -> Any:
-    if interpreted():
+    if _interpreted():
         return _compiled(function, True)
     return wrap_triton(_compiled(function, False))
 
@@ -153,7 +155,7 @@ def _stream_and_collide(
     The names and formulae are those of the CPU kernel.
     """
     nx, ny, plane = width - 2, height - 2, height * width
-    blocks = tl.cdiv(nx * ny, BLOCK)
+    blocks = (nx * ny + BLOCK - 1) // BLOCK
     cell = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
     inside = cell < nx * ny
     x, y = cell % nx + 1, cell // nx + 1
