@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ValueError: the file is not a checkpoint of this kind.
     """
+    advice = "remove it to train from the start"
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a checkpoint: {advice}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"{path} is not a readable checkpoint ({str(error).splitlines()[0]}): "
-            "remove it to train from the start"
-        ) from error
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is not a readable checkpoint ({reason}): {advice}") from error
 
 
 def random_state(fabric: Fabric) -> list[dict[str, Tensor]]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
 
 from sciml.train.options import Device, TrainOptions
+
+_GROUPS = itertools.count()
 
 
 def is_main() -> bool:
@@ -32,25 +37,48 @@ def is_main() -> bool:
 def session(options: TrainOptions) -> Iterator[Fabric]:
     """Fabric for one run: one process, or all that torchrun has started.
 
-    A process group that the caller has opened is used and left open; otherwise it is opened
-    here and closed at the end, after a barrier (gloo aborts at random where a process leaves
-    early).
+    The processes' group is closed at the end, after a barrier: gloo aborts at random where a
+    process leaves early. A group that the caller has opened is used and left open.
 
     Raises:
         ValueError: the device asked for is not there.
     """
     device = _device(options.device)
-    borrowed = distributed.is_available() and distributed.is_initialized()
-    with _quiet():
-        fabric = _fabric(device, options)
-        fabric.launch()
-    try:
+    if not _launched():
+        with _quiet():
+            fabric = Fabric(accelerator=device, devices=1, precision=options.precision)
         yield fabric
-        if fabric.world_size > 1:
-            fabric.barrier()
+        return
+    backend = "nccl" if device == "cuda" else "gloo"
+    with _process_group(backend):
+        with _quiet():
+            fabric = _parallel(device, backend, options)
+            fabric.launch()
+        yield fabric
+        fabric.barrier()
+
+
+@contextmanager
+def _process_group(backend: str) -> Iterator[None]:
+    """A group of all processes, unless the caller has opened one.
+
+    Each takes its own corner of torchrun's store, since addresses that an earlier group left
+    there would be taken for those of the new one.
+    """
+    if distributed.is_initialized():
+        yield
+        return
+    store, rank, ranks = next(distributed.rendezvous("env://"))
+    own = distributed.PrefixStore(f"sciml/{next(_GROUPS)}", store)
+    distributed.init_process_group(backend, store=own, rank=rank, world_size=ranks)
+    try:
+        yield
     finally:
-        if fabric.world_size > 1 and not borrowed:
-            distributed.destroy_process_group()
+        distributed.destroy_process_group()
+
+
+def _launched() -> bool:
+    return distributed.is_available() and distributed.is_torchelastic_launched()
 
 
 def all_reduce(fabric: Fabric, value: Tensor, operation: Literal["sum", "mean"]) -> Tensor:
@@ -68,12 +96,13 @@ def _device(wanted: Device) -> str:
     return wanted
 
 
-def _fabric(device: str, options: TrainOptions) -> Fabric:
-    if not distributed.is_available() or not distributed.is_torchelastic_launched():
-        return Fabric(accelerator=device, devices=1, precision=options.precision)
+def _parallel(device: str, backend: str, options: TrainOptions) -> Fabric:
     ranks, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    backend = "nccl" if device == "cuda" else "gloo"
-    strategy = DDPStrategy(process_group_backend=backend, broadcast_buffers=False)
+    # Buffers stay as they are: processes call the network unequally often when they validate.
+    known = inspect.signature(DistributedDataParallel).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    keep: dict[str, Any] = {name: False}
+    strategy = DDPStrategy(process_group_backend=backend, **keep)
     return Fabric(
         accelerator=device,
         devices=here,

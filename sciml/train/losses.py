@@ -108,11 +108,11 @@ def gradient_difference(
 
 
 def _norm(values: Tensor, mask: Mask) -> Tensor:
-    """Euclidean norm of every sample; its gradient at zero is zero."""
+    """Euclidean norm of every sample; its gradient at zero is zero, and NaN stays NaN."""
     weighted = values if mask is None else values * mask
     square = weighted.flatten(1).square().sum(dim=1)
-    positive = square > 0
-    return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)
+    zero = square == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
 
 
 def _masked_mean(values: Tensor, mask: Mask) -> Tensor:
