@@ -91,8 +91,8 @@ def test_a_shift_by_the_multiple_shifts_the_output(name: str) -> None:
     assert (net(x)[inner] - shifted[inner]).abs().max() > 1e-3
 
 
-def test_padding_a_multiple_of_its_own_size_is_the_same_network() -> None:
-    """At sizes that need no padding, cropping a replicated input changes only what is padded."""
+def test_odd_sizes_are_the_input_repeated_at_the_border() -> None:
+    """A 9x9 image is what the network makes of it with its last row and column repeated."""
     torch.manual_seed(0)
     net = awake(UNet(1, 1, width=4, depth=1, padding="replicate"))
     x = field(1, 1, 9, 9)
