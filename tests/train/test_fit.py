@@ -404,3 +404,16 @@ def test_the_default_rule_is_adamw() -> None:
     fit(net, squared, data, options=replace(PLAIN, epochs=1), update=AdamW)
     for old, new in zip(before, weights(net), strict=True):
         torch.testing.assert_close((old - new).abs(), torch.full_like(old, 1e-3), rtol=1e-4, atol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_trains_on_cuda_and_comes_back(precision: Any, tmp_path: Path) -> None:
+    net, data = network(), linear_data()
+    options = replace(
+        PLAIN, device="cuda", precision=precision, epochs=100, learning_rate=0.1, ema_decay=0.9
+    )
+    history = fit(net, squared, data, data, options=options, folder=tmp_path)
+    assert history.best_loss < 0.02
+    assert net.weight.device.type == "cpu"
+    assert squared(net, tuple(torch.stack(c) for c in zip(*data, strict=True))).item() < 0.02
