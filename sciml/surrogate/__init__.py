@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sciml.surrogate.base import Surrogate
+from sciml.surrogate.ensemble import Ensemble
 from sciml.surrogate.labels import OutsideRangeWarning, Range, extremes
 
-__all__ = ["OutsideRangeWarning", "Range", "Surrogate", "extremes"]
+__all__ = ["Ensemble", "OutsideRangeWarning", "Range", "Surrogate", "extremes"]
