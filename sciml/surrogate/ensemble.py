@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -41,7 +41,7 @@ class Ensemble(Generic[S]):
         self.factors: dict[str, float] = {}
 
     @classmethod
-    def of(cls, member: S, count: int, *, coverage: float = 0.9) -> Self:
+    def of(cls, member: S, count: int, *, coverage: float = 0.9) -> Ensemble[S]:
         """`count` surrogates like `member`, with seeds counted from its own."""
         seeds = (member.training.seed + i for i in range(count))
         members = [
@@ -94,7 +94,7 @@ class Ensemble(Generic[S]):
         write_json(folder / RECORD, {"coverage": self.coverage, "factors": self.factors})
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path) -> Ensemble[S]:
         """Read what `save` wrote."""
         folder = Path(folder)
         record = read_json(folder / RECORD)
