@@ -14,10 +14,14 @@ Two arrays are used in turn. A batch is advanced grid by grid.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numba
 import numpy as np
 import torch
 from jaxtyping import Float
-from numba import njit
 from torch import Tensor
 
 from sciml.kernels.lattice_boltzmann.boundary import Boundary
@@ -26,8 +30,14 @@ from sciml.kernels.lattice_boltzmann.lattice import VELOCITIES
 DEPTH = 12
 """Steps that sweep together: 28 rows of nine populations are in use at a time."""
 
-_LINE = 64
+_LINE = 64  # bytes
 _OUTLET_CODES = {"none": 0, "pressure": 1, "convective": 2}
+
+
+def _jit(*, fastmath: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Compile the plain function, below whatever checks of types an import hook laid over it."""
+    compiled = numba.njit(cache=True, nogil=True, fastmath=fastmath)
+    return lambda function: compiled(inspect.unwrap(function))
 
 
 def advance(
@@ -108,7 +118,7 @@ class _Links:
         return (self.first[b * self.height : (b + 1) * self.height + 1], *self.arrays)
 
 
-@njit(cache=True, nogil=True)
+@_jit()
 def _advance(
     now, then, width, first, target, near, far, near_weight, far_weight, source, outlet, value,
     even, odd, steps, depth,
@@ -142,7 +152,7 @@ def _advance(
     )
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@_jit(fastmath=True)
 def _stream_and_collide(a, b, y, start, nx, even, odd):
     """Pull the populations of a row along their velocities, relax them, and write them to `b`.
 
@@ -192,13 +202,13 @@ def _stream_and_collide(a, b, y, start, nx, even, odd):
         b6[x], b8[x] = p + m, p - m
 
 
-@njit(cache=True, nogil=True)
+@_jit()
 def _fill_links(flat, begin, end, target, near, far, near_weight, far_weight, source):
     for i in range(begin, end):
         flat[target[i]] = near_weight[i] * flat[near[i]] + far_weight[i] * flat[far[i]] + source[i]
 
 
-@njit(cache=True, nogil=True)
+@_jit()
 def _fill_outlet(f, before, y, start, width, outlet, value):
     """The right halo that row y of `f` reads; a convective outlet continues from `before`."""
     if outlet == 1:
@@ -207,7 +217,7 @@ def _fill_outlet(f, before, y, start, width, outlet, value):
         _fill_convective_outlet(f, before, y, start + width - 3, value)
 
 
-@njit(cache=True, nogil=True)
+@_jit()
 def _fill_pressure_outlet(f, y, last, value):
     real = f.dtype.type
     two, quadratic, speed = real(2), real(4.5), real(1.5)
@@ -221,7 +231,7 @@ def _fill_pressure_outlet(f, y, last, value):
     f[y - 1, 6, halo] = two * real(1 / 36) * (base + quadratic * down * down) - p[8]
 
 
-@njit(cache=True, nogil=True)
+@_jit()
 def _fill_convective_outlet(f, before, y, last, value):
     top, halo = f.shape[0] - 2, last + 1
     begin, end = -1 if y == 1 else y, top + 3 if y == top else y + 1
