@@ -76,7 +76,13 @@ class Ensemble(Generic[S]):
         }
 
     def predict(self, ds: xr.Dataset) -> xr.Dataset:
-        """The mean of each output, and as `NAME_interval` half the width of its interval."""
+        """The mean of each output, and as `NAME_interval` half the width of its interval.
+
+        Raises:
+            ValueError: not fitted.
+        """
+        if not self.factors:
+            raise ValueError("this Ensemble is not fitted: call fit, or Ensemble.load a saved one")
         mean, spread = self._moments(ds)
         widths = {
             f"{name}_interval": (self.factors[str(name)] * spread[name]).assign_attrs(
@@ -91,14 +97,15 @@ class Ensemble(Generic[S]):
         folder = Path(folder)
         for number, member in enumerate(self.members):
             member.save(folder / f"member{number}")
-        write_json(folder / RECORD, {"coverage": self.coverage, "factors": self.factors})
+        record = {"members": len(self.members), "coverage": self.coverage, "factors": self.factors}
+        write_json(folder / RECORD, record)
 
     @classmethod
     def load(cls, folder: Path) -> Ensemble[S]:
         """Read what `save` wrote."""
         folder = Path(folder)
         record = read_json(folder / RECORD)
-        paths = sorted(folder.glob("member*"), key=lambda path: int(path.name[6:]))
+        paths = (folder / f"member{number}" for number in range(record["members"]))
         ensemble = cls([Surrogate.load(path) for path in paths], coverage=record["coverage"])  # type: ignore[misc]
         ensemble.factors = record["factors"]
         return ensemble
