@@ -16,7 +16,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff
 
 from sciml.cli.commands import HOLDS, Cases, Command, Data, Info, Predict, Run
-from sciml.cli.terminal import complain, complain_of_warning, sentence, unboxed
+from sciml.cli.terminal import complain, complaints_of_warnings, sentence, unboxed
 
 __all__ = ["main"]
 
@@ -40,7 +40,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = complain_of_warning
+            warnings.showwarning = complaints_of_warnings()
             return command()
     except (ValueError, OSError) as error:
         complain(sentence(error))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "complain",
-    "complain_of_warning",
+    "complaints_of_warnings",
     "lines",
     "print_result",
     "sentence",
@@ -28,9 +29,17 @@ def complain(what: str) -> None:
     print(f"sciml: {what}", file=sys.stderr)
 
 
-def complain_of_warning(message: Warning | str, *where: Any, **more: Any) -> None:
-    """A warning on one line, in place of `warnings.showwarning`."""
-    complain(f"warning: {' '.join(str(message).split())}")
+def complaints_of_warnings() -> Callable[..., None]:
+    """What takes the place of `warnings.showwarning`: one line for each, and none twice."""
+    said: set[str] = set()
+
+    def complain_of_warning(message: Warning | str, *where: Any, **more: Any) -> None:
+        words = " ".join(str(message).split())
+        if words not in said:
+            said.add(words)
+            complain(f"warning: {words}")
+
+    return complain_of_warning
 
 
 def sentence(error: ValueError | OSError) -> str:
@@ -110,7 +119,7 @@ def print_result(case: Case, result: Result) -> None:
 
 def _cell(score: Score) -> str:
     if score.bound is None:
-        return f"{score.value:.3g}"
+        return "–" if math.isnan(score.value) else f"{score.value:.3g}"
     sign = {"at most": "≤", "at least": "≥"}[score.bound.direction]
     mark = "[green]✓[/]" if score.holds else "[red]✗[/]"
     return f"{score.value:.3g} {mark} {sign} {score.bound.value:g}"

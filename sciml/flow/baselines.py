@@ -95,7 +95,7 @@ class CoarseSolver:
     """
 
     factor: int = 4
-    solver: SolverOptions = field(default_factory=lambda: SolverOptions(tolerance=1e-3, levels=1))
+    solver: SolverOptions = field(default_factory=lambda: SolverOptions(tolerance=3e-3, levels=2))
 
     def fit(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -154,10 +155,10 @@ def _words(name: str) -> str:
 
 
 def _cell(score: Score) -> str:
-    """A value and, under it, its bound and whether that holds."""
-    value = html.number(score.value)
+    """A value and, under it, its bound and whether that holds; a dash where there is neither."""
     if score.bound is None:
-        return value
+        return html.number(None if math.isnan(score.value) else score.value)
+    value = html.number(score.value)
     sign = {"at most": "≤", "at least": "≥"}[score.bound.direction]
     mark, kind = ("✓", "good") if score.holds else ("✗", "bad")
     bound = f"{mark} {sign} {html.given(score.bound.value)}"
