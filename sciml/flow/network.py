@@ -128,7 +128,9 @@ class FlowNetwork(nn.Module):
         return constant + weight * (free - constant)
 
 
-def curl(stream_function: Float[Tensor, "batch y+1 x+1"]) -> Vector:
+def curl(
+    stream_function: Float[Tensor, "batch y x"],
+) -> Float[Tensor, "batch 2 y-1 x-1"]:
     """u = (∂ψ/∂y, −∂ψ/∂x) at the cell centres from ψ on their corners, in units of a cell.
 
     The net flux out of any square of 2 x 2 corners' faces is exactly zero: the divergence
@@ -142,9 +144,9 @@ def curl(stream_function: Float[Tensor, "batch y+1 x+1"]) -> Vector:
     upper, lower = stream_function[:, 1:], stream_function[:, :-1]
     rise = upper - lower
     right, left = stream_function[..., 1:], stream_function[..., :-1]
-    run = right - left
+    fall = left - right
     ux = (rise[..., 1:] + rise[..., :-1]) / 2
-    uy = -(run[:, 1:] + run[:, :-1]) / 2
+    uy = (fall[:, 1:] + fall[:, :-1]) / 2
     return torch.stack([ux, uy], dim=1)
 
 

@@ -120,7 +120,7 @@ def solve_steady(
     >>> from sciml.kernels.lattice_boltzmann import Velocity
     >>> def cavity(factor):
     ...     n = 32 // factor
-    ...     return LatticeProblem(signed_distance=np.full((n, n), float(n)), length=n, speed=0.1,
+    ...     return LatticeProblem(signed_distance=np.full((n, n), 9.0), length=float(n), speed=0.1,
     ...                           sides=Sides(top=Velocity(x=0.1)), viscosity=0.1 * n / 100)
     >>> state = solve_steady(cavity, SolverOptions(levels=2))
     >>> bool(-0.22 < state.velocity[0, :, 16].min() / 0.1 < -0.17)  # Ghia et al.: -0.211
