@@ -20,6 +20,8 @@ WIDTH = 7.2
 
 DISTANCE_MAP, SPEED_MAP, PRESSURE_MAP, ERROR_MAP = "PuOr_r", "viridis", "RdBu_r", "magma_r"
 SOLID = "0.82"
+REACH = 0.5
+"""Signed distance [m] at which its colours end."""
 
 
 def flow_picture(ds: xr.Dataset, sample: int = 0) -> Figure:
@@ -58,7 +60,7 @@ def comparison(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, 0.45 + 0.95 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.45 + 0.88 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), 4, sharex=True, sharey=True, squeeze=False)
     for axes, (words, sample) in zip(grid, rows.items(), strict=True):
         _compare(axes, truth.isel(sample=sample), prediction.isel(sample=sample), words)
@@ -78,7 +80,7 @@ def error_histogram(errors: Mapping[str, Float[np.ndarray, " sample"]], *, capti
     figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     axes = figure.subplots()
     largest = max(float(np.nanmax(values)) for values in errors.values())
-    bins = np.linspace(0, 100 * largest, 41)
+    bins = np.linspace(0, 100 * largest, 25)
     for name, values in errors.items():
         label = f"{name} ({values.size}), mean {100 * values.mean():.1f} %"
         weights = np.full(values.size, 100 / values.size)
@@ -109,8 +111,7 @@ def _compare(axes: Sequence[Axes], truth: xr.Dataset, got: xr.Dataset, words: st
 
 def _distance(axes: Axes, one: xr.Dataset) -> None:
     distance = one["signed_distance"].values
-    limit = float(np.abs(distance).max())
-    _image(axes, one, distance, cmap=DISTANCE_MAP, vmin=-limit, vmax=limit)
+    _image(axes, one, distance, cmap=DISTANCE_MAP, vmin=-REACH, vmax=REACH)
     axes.contour(one["x"], one["y"], distance, levels=[0.0], colors="black", linewidths=0.7)
 
 
