@@ -18,18 +18,21 @@ from sciml.flow.tunnel import LATTICE_SPEED, coarser, solve_distance
 __all__ = ["CoarseSolver", "FreeStream", "NearestShape"]
 
 
+def _learn_nothing(
+    self: object,
+    train: xr.Dataset,
+    valid: xr.Dataset | None = None,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Nothing is learned."""
+
+
 class FreeStream:
     """The inlet velocity everywhere in the fluid, and no pressure."""
 
-    def fit(
-        self,
-        train: xr.Dataset,
-        valid: xr.Dataset | None = None,
-        *,
-        folder: Path | None = None,
-        resume: bool = False,
-    ) -> None:
-        """Nothing is learned."""
+    fit = _learn_nothing
 
     def predict(self, ds: xr.Dataset) -> xr.Dataset:
         """u = (1, 0) m/s in the fluid."""
@@ -97,15 +100,7 @@ class CoarseSolver:
     factor: int = 4
     solver: SolverOptions = field(default_factory=lambda: SolverOptions(tolerance=3e-3, levels=2))
 
-    def fit(
-        self,
-        train: xr.Dataset,
-        valid: xr.Dataset | None = None,
-        *,
-        folder: Path | None = None,
-        resume: bool = False,
-    ) -> None:
-        """Nothing is learned."""
+    fit = _learn_nothing
 
     def predict(self, ds: xr.Dataset) -> xr.Dataset:
         """Solve each sample on the coarse grid; where no steady state is found, NaN."""

@@ -104,7 +104,7 @@ class Sides:
                 raise ValueError(f"the {one} and {other} sides must be periodic together")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Boundary:
     """The links of a batch of grids, as flat indices into populations [batch, 9, y + 2, x + 2].
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numba
@@ -51,8 +52,7 @@ def advance(
     if steps == 0:
         return torch.from_numpy(state.copy())
     advanced = np.empty_like(state, order="C")
-    layout = _Layout(*state.shape[2:], state.dtype)
-    links = _Links(boundary, layout)
+    layout, links = _prepare(boundary, state.dtype)
     outlet = (_OUTLET_CODES[boundary.outlet], state.dtype.type(boundary.outlet_value))
     for b in range(state.shape[0]):
         now, then = layout.rows(state[b]), layout.rows(state[b])
@@ -61,6 +61,13 @@ def advance(
         _advance(now, then, layout.width, *links.of(b), *outlet, *rates, steps, depth)
         advanced[b] = layout.populations(then if steps % 2 else now)
     return torch.from_numpy(advanced)
+
+
+@lru_cache(maxsize=4)
+def _prepare(boundary: Boundary, dtype: np.dtype) -> tuple[_Layout, _Links]:
+    """Rows and links, kept since a march asks for the same ones again and again."""
+    layout = _Layout(*boundary.populations_shape[2:], dtype)
+    return layout, _Links(boundary, layout)
 
 
 class _Layout:
