@@ -91,7 +91,7 @@ SCALES = {
         shapes=1400,
         held_out=100,
         epochs=10,
-        short=3,
+        short=2,
         network=UNetOptions(width=24, depth=5, patch=2, multipliers=(1, 2, 3, 4, 4, 4)),
         small=UNetOptions(width=16, depth=5, patch=2, multipliers=(1, 2, 3, 4, 4, 4)),
         guo=EncoderDecoderOptions(channels=(128, 512), strides=(16, 4)),
