@@ -147,7 +147,7 @@ def relaxation_rates(
     of BGK.
 
     >>> relaxation_rates([1 / 6]).tolist()  # doctest: +ELLIPSIS
-    [[1.0, 0.727272...]]
+    [[1.0, 1.142857...]]
     """
     viscosity = torch.as_tensor(viscosity, dtype=torch.float64)
     if not bool((viscosity > 0).all()):
