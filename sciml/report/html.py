@@ -173,7 +173,7 @@ body { margin: 0; background: #fff; color: var(--ink);
   font: 16.5px/1.55 "STIX Two Text", Charter, "Bitstream Charter", Cambria, Georgia,
   "Times New Roman", serif;
   font-variant-numeric: lining-nums tabular-nums; text-rendering: optimizeLegibility; }
-main { max-width: 57.5rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
+main { max-width: 62rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
 h1 { font-size: 2rem; line-height: 1.2; font-weight: 600; margin: .2rem 0 .6rem;
   text-wrap: balance; }
 h2 { font-size: 1.3rem; font-weight: 600; margin: 2.8rem 0 .6rem; padding-top: .9rem;
@@ -204,7 +204,7 @@ dl.list dt { font-size: inherit; }
 table { border-collapse: collapse; border-top: 1.5px solid var(--ink);
   border-bottom: 1.5px solid var(--ink); min-width: min(100%, 34rem); font-size: .97rem;
   line-height: 1.35; }
-th, td { padding: .38rem 1.5rem .38rem 0; text-align: right; vertical-align: top;
+th, td { padding: .38rem 1.15rem .38rem 0; text-align: right; vertical-align: top;
   white-space: nowrap; }
 th:last-child, td:last-child { padding-right: .3rem; }
 th:first-child { text-align: left; padding-left: .3rem; }
