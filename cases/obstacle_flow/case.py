@@ -56,7 +56,8 @@ class Scale:
             with.
         network, small: the two sizes of U-Net.
         members: of the ensemble.
-        coarse: how much coarser the solver of about the network's time is.
+        coarse: how much coarser the solver is that stands beside the network, so that it takes
+            about its time where such a grid still holds the body.
     """
 
     cells: int
@@ -83,7 +84,7 @@ SCALES = {
         small=UNetOptions(width=16, depth=4, patch=2),
         guo=EncoderDecoderOptions(channels=(64, 128), strides=(8, 4)),
         members=2,
-        coarse=4,
+        coarse=2,
         files=False,
     ),
     "full": Scale(
