@@ -227,7 +227,7 @@ class Row:
         bound = f"{sign}{number}" if self.bound is not None else ""
         held = {None: "", True: "holds", False: "falls short"}[self.holds]
         return (
-            f"| {self.flow} | {self.cells} | {self.quantity} | {self.value:.4g} | {reference} "
+            f"| {self.flow} | {self.cells} | {self.quantity} | {self.value:.5g} | {reference} "
             f"| {deviation} | {bound} | {held} | {self.seconds:.1f} |"
         )
 
