@@ -43,12 +43,24 @@ def replacing(folder: Path, *, marker: str) -> Iterator[Path]:
 
 
 def _require_replaceable(folder: Path, marker: str) -> None:
-    if not folder.exists() or (folder / marker).is_file():
-        return
-    if not folder.is_dir() or any(folder.iterdir()):
+    if marker not in (names := _names(folder)) and names:
         raise FileExistsError(
             f"{folder} exists and has no {marker}, so it is not overwritten: choose another folder"
         )
+
+
+def _names(folder: Path) -> list[str]:
+    """What a folder holds; read again if another writer put a new one in its place meanwhile."""
+    try:
+        while True:
+            before = folder.stat().st_ino
+            names = os.listdir(folder)
+            if folder.stat().st_ino == before:
+                return names
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        return [folder.name]
 
 
 def _take_name(part: Path, folder: Path) -> None:
