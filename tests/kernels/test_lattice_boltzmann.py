@@ -82,6 +82,15 @@ def largest(tensor: torch.Tensor) -> float:
     return tensor.abs().max().item()
 
 
+@pytest.fixture(params=["one loop", "a sweep"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either way through a grid: as if the cache held it, or not, in blocks of two rows."""
+    if request.param == "a sweep":
+        monkeypatch.setattr(cpu, "CACHE", 0)
+        monkeypatch.setattr(cpu, "BLOCK", 60)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("dtype", EPSILON, ids=str)
 @pytest.mark.parametrize("sides", SIDES.values(), ids=SIDES)
 def test_the_cpu_kernel_gives_the_reference(
@@ -97,6 +106,7 @@ def test_the_cpu_kernel_gives_the_reference(
     assert torch.equal(state, before)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 @pytest.mark.parametrize("extent", [(3, 3), (3, 40), (40, 3), (5, 64)])
 def test_any_extent_gives_the_same_on_any_backend(
@@ -115,8 +125,10 @@ def test_the_cpu_kernel_is_vectorised() -> None:
     if platform.machine() != "x86_64":
         pytest.skip("the registers looked for are those of x86_64")
     kernel = numba.njit(fastmath=True)(cpu._stream_and_collide.py_func)
-    rows = np.zeros((5, 9, 48), np.float32)
-    kernel(rows, rows.copy(), 1, 16, 30, np.float32(1.6), np.float32(1.2))
+    planes = cpu._Planes(5, 34, np.dtype(np.float32))
+    now, then = (planes.filled(np.zeros((9, 5, 34), np.float32)) for _ in range(2))
+    block = (planes.size, planes.pitch, 4 * planes.pitch, planes.pitch)
+    kernel(now, then, *block, np.float32(1.6), np.float32(1.2))
     assembly = "\n".join(kernel.inspect_asm().values()).split()
     packed = sum(
         word.removeprefix("v").startswith(("add", "sub", "mul", "fm", "fnm"))
