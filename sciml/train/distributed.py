@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sciml.train.options import Device, TrainOptions
@@ -75,6 +75,17 @@ def _process_group(backend: str) -> Iterator[None]:
         yield
     finally:
         distributed.destroy_process_group()
+
+
+def release(net: nn.Module) -> None:
+    """Free what a network wrapped for several processes keeps of their group.
+
+    Its reducer frees the group, when it is the last to hold it, with Python's lock in hand, and
+    waits for the group's own thread; that thread may be waiting for the lock.
+    """
+    for module in net.modules():
+        if isinstance(module, DistributedDataParallel):
+            del module.reducer, module.logger
 
 
 def _launched() -> bool:

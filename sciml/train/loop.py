@@ -24,7 +24,7 @@ from sciml.train.checkpoint import (
     set_random_state,
     write_checkpoint,
 )
-from sciml.train.distributed import all_reduce, session
+from sciml.train.distributed import all_reduce, release, session
 from sciml.train.history import History
 from sciml.train.options import TrainOptions
 from sciml.train.progress import Bar
@@ -93,9 +93,12 @@ def fit(
     with session(options) as fabric, torch.random.fork_rng(_cuda(fabric)):
         torch.manual_seed(options.seed + fabric.global_rank)
         run = _Run(fabric, net, loss, train, valid, options, folder, update)
-        if resume:
-            run.resume()
-        run.finish(progress)
+        try:
+            if resume:
+                run.resume()
+            run.finish(progress)
+        finally:
+            release(run.net)
     net.to(home)
     return run.history
 

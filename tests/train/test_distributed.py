@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,15 +65,35 @@ def everything(folder: Path) -> dict[str, Any]:
     }
 
 
+def launch(folder: Path, *, processes: int) -> tuple[int, str]:
+    """Run this file under torchrun: its exit status and what it wrote to stderr.
+
+    All stays on the loopback device: a machine's own name may lead nowhere.
+    """
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    here = ["--local-addr", "127.0.0.1", "--nproc_per_node", str(processes)]
+    loopback = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
+    with subprocess.Popen(
+        [*torchrun, *here, __file__, str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | loopback,
+    ) as process:
+        try:
+            _, errors = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # and with it, unlike after a kill, the processes it started
+            raise
+    return process.returncode, errors
+
+
 @pytest.fixture(scope="module")
 def parallel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("two")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    here = ["--local-addr", "127.0.0.1"]  # a machine whose own name leads nowhere would wait on it
-    command = [*torchrun, *here, "--nproc_per_node", "2", __file__, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert "lightning" not in done.stderr.lower()
+    status, errors = launch(folder, processes=2)
+    assert status == 0, errors
+    assert "lightning" not in errors.lower()
     yield json.loads((folder / "result.json").read_text()) | {"folder": folder}
 
 
