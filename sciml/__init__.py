@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sciml.case import (
         Bound,
         Case,
+        Diagnostic,
         Job,
         Metric,
         Model,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Bound",
     "Case",
+    "Diagnostic",
     "History",
     "Job",
     "Metric",
@@ -67,6 +69,7 @@ _HOMES = {
     "sciml.case": (
         "Bound",
         "Case",
+        "Diagnostic",
         "Job",
         "Metric",
         "Model",

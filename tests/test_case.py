@@ -71,10 +71,12 @@ def test_the_result_has_the_agreed_form(case, job):
         assert set(model) == {"metrics", "fit_seconds", "predict_seconds"}
         assert model["predict_seconds"] > 0
         names = [f"{m}{s}" for s in ("", "@farther <away>") for m in ("error", "distance")]
-        assert list(model["metrics"]) == names
+        assert list(model["metrics"]) == [*names, "slope"]
         assert all(set(score) == KEYS for score in model["metrics"].values())
     assert entry["models"]["line"]["metrics"]["error"]["direction"] == "at most"
     assert entry["models"]["mean"]["metrics"]["error"]["bound"] is None
+    assert entry["models"]["line"]["metrics"]["slope"]["value"] == pytest.approx(2.0, abs=0.02)
+    assert entry["models"]["mean"]["metrics"]["slope"]["value"] is None
     assert entry["environment"]["machine"]["cores"] == os.cpu_count()
     assert set(entry["environment"]) == {"packages", "machine", "commit"}
     assert entry["data"]["checksum"].startswith("sha256:")

@@ -80,8 +80,13 @@ def test_every_figure_is_inside_and_beside_the_page(text, outcome):
 
 def test_what_stands_in_it(text, outcome):
     words = " ".join(Page(text).words)
-    assert "All 2 bounds hold." in words
-    for expected in ("A straight line through noisy points", "Coefficients", "slope", "Figure 2."):
+    assert "All 3 bounds hold." in words
+    for expected in (
+        "A straight line through noisy points",
+        "Coefficients",
+        "Diagnostics",
+        "Figure 2.",
+    ):
         assert expected in words
     assert outcome.result.data["checksum"] in words
     value = outcome.result.models["line"].metrics["error"].value

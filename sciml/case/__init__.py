@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sciml.case.definition import Case, Job, Metric, Model, Outcome, Table
+    from sciml.case.definition import Case, Diagnostic, Job, Metric, Model, Outcome, Table
     from sciml.case.discovery import cases, find_case, summary_of
     from sciml.case.result import Bound, ModelResult, Result, Score, Tier, record
     from sciml.case.running import run
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Bound",
     "Case",
+    "Diagnostic",
     "Job",
     "Metric",
     "Model",
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "sciml.case.definition": ("Case", "Job", "Metric", "Model", "Outcome", "Table"),
+    "sciml.case.definition": ("Case", "Diagnostic", "Job", "Metric", "Model", "Outcome", "Table"),
     "sciml.case.discovery": ("cases", "find_case", "summary_of"),
     "sciml.case.result": ("Bound", "ModelResult", "Result", "Score", "Tier", "record"),
     "sciml.case.running": ("run",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from sciml.data.splits import Splits
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Case", "Job", "Metric", "Model", "Outcome", "Persistent", "Table"]
+__all__ = ["Case", "Diagnostic", "Job", "Metric", "Model", "Outcome", "Persistent", "Table"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ class Metric:
         function: (truth, prediction) -> float, or a DataArray over `sample`.
         unit: unit of the value; "1" for a ratio.
         description: the sentence that the report prints under its tables.
-        reduce: how the values of the samples become one.
+        reduce: how the values of the samples become one; a single value stands as it is.
 
     >>> error = Metric(
     ...     function=lambda truth, prediction: abs(prediction["u"] - truth["u"]),
@@ -99,12 +100,33 @@ class Metric:
     function: Callable[[xr.Dataset, xr.Dataset], Any]
     unit: str
     description: str
-    reduce: Literal["mean", "median"] = "mean"
+    reduce: Literal["mean", "median", "10th percentile"] = "mean"
 
     def __call__(self, truth: xr.Dataset, prediction: xr.Dataset) -> float:
         """The metric of a test set; NaN where any sample gives NaN."""
         values = np.asarray(self.function(truth, prediction), dtype=np.float64)
-        return float(np.median(values) if self.reduce == "median" else np.mean(values))
+        percentile = {"median": 50, "10th percentile": 10}.get(self.reduce)
+        return float(np.mean(values) if percentile is None else np.percentile(values, percentile))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnostic:
+    """A figure of a fitted model itself, not of its predictions, such as a Lyapunov exponent.
+
+    Args:
+        function: (model, splits) -> float; None where the model has no such figure.
+        unit: unit of the value; "1" for a ratio.
+        description: the sentence that the report prints under its table.
+    """
+
+    function: Callable[[Any, Splits], float | None]
+    unit: str
+    description: str
+
+    def __call__(self, model: Model, splits: Splits) -> float:
+        """The figure; NaN where the model has none."""
+        value = self.function(model, splits)
+        return math.nan if value is None else float(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +195,8 @@ class Case:
         load: training, validation and named test sets, the principal test set first.
         models: makers of the models, the principal one first.
         metrics: each is taken on every test set; `metric@set` names it on the others.
-        accept: tier -> model -> metric (or `metric@set`) -> bound.
+        accept: tier -> model -> metric (or `metric@set`) or diagnostic -> bound.
+        diagnostics: each is taken of every model, once.
         figures: name -> matplotlib figure; a label of the figure is its caption.
         tables: name -> further table of the report.
 
@@ -191,21 +214,30 @@ class Case:
     accept: Mapping[Tier, Mapping[str, Mapping[str, Bound]]]
     figures: Callable[[Outcome], Mapping[str, Figure]] = field(default=_no_figures)
     tables: Callable[[Outcome], Mapping[str, Table]] = field(default=_no_tables)
+    diagnostics: Mapping[str, Diagnostic] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.models or not self.metrics:
             raise ValueError(f"case {self.name!r} needs at least one model and one metric")
+        if twice := self.metrics.keys() & self.diagnostics.keys():
+            raise ValueError(f"case {self.name!r} has {min(twice)!r} as metric and as diagnostic")
         for tier, models in self.accept.items():
             for model, bounds in models.items():
                 self._check(f"accept[{tier!r}]", model, self.models)
                 for metric in bounds:
-                    self._check(f"accept[{tier!r}][{model!r}]", metric.split("@")[0], self.metrics)
+                    known = {**self.metrics, **self.diagnostics}
+                    self._check(f"accept[{tier!r}][{model!r}]", metric.split("@")[0], known)
 
     def _check(self, place: str, name: str, known: Mapping[str, Any]) -> None:
         if name not in known:
             raise ValueError(
                 f"case {self.name!r}: {place} names {name!r}, which is none of {', '.join(known)}"
             )
+
+    def unit(self, score: str) -> str:
+        """The unit of a metric, of `metric@set`, or of a diagnostic."""
+        name = score.partition("@")[0]
+        return self.diagnostics[name].unit if name in self.diagnostics else self.metrics[name].unit
 
     @property
     def principal(self) -> str:

@@ -172,7 +172,7 @@ def _judge(
             finished = {
                 "fit_seconds": fit_seconds,
                 "predict_seconds": _predict_seconds(model, splits.test, first),
-                "metrics": _scores(case, splits, predictions),
+                "metrics": _scores(case, model, splits, predictions),
             }
             write_json(folder / "finished.json", finished)
     return model, finished, predictions
@@ -231,17 +231,18 @@ def _predict_seconds(model: Model, ds: xr.Dataset, first: float) -> float:
 
 
 def _scores(
-    case: Case, splits: Splits, predictions: Mapping[str, xr.Dataset]
+    case: Case, model: Model, splits: Splits, predictions: Mapping[str, xr.Dataset]
 ) -> dict[str, float | None]:
-    """Every metric on every test set; null where it is not finite."""
+    """Every metric on every test set, and every diagnostic; null where it is not finite."""
     principal = next(iter(splits.tests))
-    scores: dict[str, float | None] = {}
+    scores: dict[str, float] = {}
     for name, truth in splits.tests.items():
         for metric, measure in case.metrics.items():
-            value = measure(truth, predictions[name])
             key = metric if name == principal else f"{metric}@{name}"
-            scores[key] = value if math.isfinite(value) else None
-    return scores
+            scores[key] = measure(truth, predictions[name])
+    for name, diagnose in case.diagnostics.items():
+        scores[name] = diagnose(model, splits)
+    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
 
 
 def _model_result(
@@ -250,7 +251,7 @@ def _model_result(
     scores = {
         key: Score(
             value=math.nan if value is None else value,
-            unit=case.metrics[key.partition("@")[0]].unit,
+            unit=case.unit(key),
             bound=bounds.get(key),
         )
         for key, value in finished["metrics"].items()

@@ -102,7 +102,8 @@ def print_result(case: Case, result: Result) -> None:
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 120)
-    keys = [key for key in case.metrics if any(key in m.metrics for m in result.models.values())]
+    known = [*case.metrics, *case.diagnostics]
+    keys = [key for key in known if any(key in m.metrics for m in result.models.values())]
     table = Table(title=f"{case.name}, tier {result.tier}, seed {result.seed}")
     table.add_column("model")
     for name in [*keys, "fit, s", "predict, s/sample"]:

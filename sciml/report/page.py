@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from sciml.case import Case, Metric, Outcome, Result, Score, Table
+from sciml.case import Case, Diagnostic, Metric, Outcome, Result, Score, Table
 from sciml.data.files import atomic
 from sciml.report import html
 from sciml.report.plots import save_figure, style, training_curves
@@ -130,6 +130,10 @@ def _scores(case: Case, outcome: Outcome) -> Iterator[str]:
         yield _score_table(case, outcome.result, "" if place == 0 else f"@{name}")
         if place == 0:
             yield _meanings(case.metrics)
+    if case.diagnostics:
+        yield html.element("h3", "Diagnostics of the models")
+        yield _diagnostics_table(case, outcome.result)
+        yield _meanings(case.diagnostics)
 
 
 def _score_table(case: Case, result: Result, suffix: str) -> str:
@@ -143,6 +147,17 @@ def _score_table(case: Case, result: Result, suffix: str) -> str:
             row += [_duration(model.fit_seconds), _duration(model.predict_seconds)]
         rows.append(row)
     return html.table(head, rows, lead=1)
+
+
+def _diagnostics_table(case: Case, result: Result) -> str:
+    units = [html.unit(d.unit) if d.unit != "1" else "" for d in case.diagnostics.values()]
+    names = [_words(name) for name in case.diagnostics]
+    head = [f"{name}<small>{unit}</small>" for name, unit in zip(names, units, strict=True)]
+    rows = [
+        [html.text(name), *(_cell(model.metrics[key]) for key in case.diagnostics)]
+        for name, model in result.models.items()
+    ]
+    return html.table(["model", *head], rows, lead=1)
 
 
 def _metric_head(name: str, metric: Metric) -> str:
@@ -176,7 +191,7 @@ def _duration(seconds: float) -> str:
     return f"{html.number(seconds / 60)} min"
 
 
-def _meanings(metrics: Mapping[str, Metric]) -> str:
+def _meanings(metrics: Mapping[str, Metric] | Mapping[str, Diagnostic]) -> str:
     pairs = ((name.replace("_", " "), html.text(m.description)) for name, m in metrics.items())
     return html.definitions(pairs, "list")
 

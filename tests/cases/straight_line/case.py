@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sciml import Bound, Case, Job, Metric, Outcome, Splits, Table, save
+from sciml import Bound, Case, Diagnostic, Job, Metric, Outcome, Splits, Table, save
 from sciml.data.files import read_json, write_json
 from sciml.metrics import mean_absolute_error, relative_l2_error
 from sciml.report import figure
@@ -132,10 +132,18 @@ case = Case(
             "line": {
                 "error": Bound(value=0.05, direction="at most"),
                 "error@farther <away>": Bound(value=0.05, direction="at most"),
+                "slope": Bound(value=1.9, direction="at least"),
             }
         },
         "full": {"line": {"error": Bound(value=1e-9, direction="at most")}},
     },
     figures=figures,
     tables=tables,
+    diagnostics={
+        "slope": Diagnostic(
+            function=lambda model, splits: getattr(model, "a", None),
+            unit="K/m",
+            description="slope of the line, 2 in truth",
+        )
+    },
 )
