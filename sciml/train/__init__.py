@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sciml.train.batches import Batch, Dataset
 from sciml.train.history import History
+from sciml.train.least_squares import LeastSquares
 from sciml.train.losses import (
     gradient_difference,
     huber,
@@ -20,17 +21,23 @@ from sciml.train.options import TrainOptions
 
 if TYPE_CHECKING:
     from sciml.train.distributed import is_main
+    from sciml.train.lbfgs import LBFGS
+    from sciml.train.levenberg_marquardt import LevenbergMarquardt
     from sciml.train.loop import fit
-    from sciml.train.update import AdamW, Loss, NonFiniteLoss, Objective, Update
+    from sciml.train.update import AdamW, Loss, NonFiniteLoss, Objective, Rule, Update
 
 __all__ = [
+    "LBFGS",
     "AdamW",
     "Batch",
     "Dataset",
     "History",
+    "LeastSquares",
+    "LevenbergMarquardt",
     "Loss",
     "NonFiniteLoss",
     "Objective",
+    "Rule",
     "TrainOptions",
     "Update",
     "fit",
@@ -42,9 +49,12 @@ __all__ = [
     "relative_l2",
 ]
 
-_LATE = {"fit": "loop", "is_main": "distributed"} | dict.fromkeys(
-    ("AdamW", "Loss", "NonFiniteLoss", "Objective", "Update"), "update"
-)
+_LATE = {
+    "LBFGS": "lbfgs",
+    "LevenbergMarquardt": "levenberg_marquardt",
+    "fit": "loop",
+    "is_main": "distributed",
+} | dict.fromkeys(("AdamW", "Loss", "NonFiniteLoss", "Objective", "Rule", "Update"), "update")
 
 
 def __getattr__(name: str) -> Any:

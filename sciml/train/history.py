@@ -12,7 +12,7 @@ import xarray as xr
 
 from sciml.data.files import read_json, write_json
 
-Ending = Literal["running", "epochs", "patience"]
+Ending = Literal["running", "epochs", "patience", "converged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,8 @@ class History:
         seconds: time each epoch took.
         best_epoch: epoch of the smallest validation loss, counted from zero; its weights are
             returned. None without validation samples.
-        ended: what ended the run: all epochs done, or no improvement for `patience` epochs.
+        ended: what ended the run: all epochs done, no improvement for `patience` epochs, or an
+            optimiser that can gain no more.
 
     Example:
         >>> History().after(train_loss=0.5, valid_loss=None, learning_rate=1e-3, seconds=2.0)

@@ -29,10 +29,13 @@ from sciml.train.history import History
 from sciml.train.options import TrainOptions
 from sciml.train.progress import Bar
 from sciml.train.records import to_record
+from sciml.train.rules import rule_of
 from sciml.train.schedule import LearningRate
-from sciml.train.update import AdamW, Loss, Objective, Update
+from sciml.train.update import Loss, Objective, Rule
 
 _MAY_CHANGE = {"device", "loader_workers"}
+_DEFAULTS = to_record(TrainOptions())
+"""What a checkpoint means that was written before an option existed."""
 
 
 def fit(
@@ -45,7 +48,7 @@ def fit(
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = True,
-    update: type[Update] = AdamW,
+    update: Rule | None = None,
 ) -> History:
     r"""Minimise the mean loss over the samples, $\min_\theta \frac1N \sum_i \ell_i(\theta)$.
 
@@ -67,7 +70,8 @@ def fit(
         resume: continue from the checkpoint in `folder` if there is one; a finished run is not
             repeated, its weights and history are returned.
         progress: False draws no progress bar even on a terminal.
-        update: the rule that changes the weights.
+        update: the rule that changes the weights; None takes the one named by
+            `options.optimiser`.
 
     Returns:
         Losses, learning rate and time of every epoch.
@@ -75,7 +79,8 @@ def fit(
     Raises:
         NonFiniteLoss: the loss is not finite; epoch, batch and samples are named.
         ValueError: no samples; patience without validation samples; resume without a folder, or
-            from a run with other options, samples or processes.
+            from a run with other options, samples or processes; an optimiser that needs all samples
+            in one batch, one process or residuals, and has them not.
 
     Example:
         >>> from sciml.train.losses import mean_squared
@@ -92,7 +97,8 @@ def fit(
     home = next((p.device for p in net.parameters()), torch.device("cpu"))
     with session(options) as fabric, torch.random.fork_rng(_cuda(fabric)):
         torch.manual_seed(options.seed + fabric.global_rank)
-        run = _Run(fabric, net, loss, train, valid, options, folder, update)
+        rule = update if update is not None else rule_of(options)
+        run = _Run(fabric, net, loss, train, valid, options, folder, rule)
         try:
             if resume:
                 run.resume()
@@ -115,18 +121,26 @@ class _Run:
         valid: Dataset | None,
         options: TrainOptions,
         folder: str | os.PathLike[str] | None,
-        update: type[Update],
+        rule: Rule,
     ) -> None:
         self.fabric, self.plain, self.loss, self.options = fabric, net, loss, options
         self.train, self.valid = train, valid
         self.folder = None if folder is None else Path(folder)
-        self.update = update(fabric, net, options)
+        self.update = rule(fabric, net, options)
         self.net = self.update.net
         self.average = None if options.ema_decay is None else Average(net, decay=options.ema_decay)
         self.steps = len(cut(range(len(train)), options.batch_size))
+        self._check_batches()
         self.rate = LearningRate(options, self.steps)
         self.best: dict[str, Tensor] | None = None
         self.history = History()
+
+    def _check_batches(self) -> None:
+        if self.update.whole and self.steps > 1:
+            raise ValueError(
+                f"batch_size is {self.options.batch_size}, but {type(self.update).__name__} takes "
+                f"all training samples at once: set it to {len(self.train)} or more"
+            )
 
     def finish(self, progress: bool) -> None:
         """Train until the end and leave the weights to return in the network."""
@@ -218,6 +232,8 @@ class _Run:
 
     def _ended(self) -> Any:
         history, patience = self.history, self.options.patience
+        if self.update.converged:
+            return "converged"
         if history.epochs >= self.options.epochs:
             return "epochs"
         waited = history.epochs - 1 - (history.best_epoch or 0)
@@ -296,9 +312,10 @@ def _check(
 
 def _same_run(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
     for key, value in wanted.items():
-        if stored.get(key) != value:
+        before = stored.get(key, _DEFAULTS.get(key))
+        if before != value:
             raise ValueError(
-                f"{path} was written with {key} = {stored.get(key)}, now {value} is asked for: "
+                f"{path} was written with {key} = {before}, now {value} is asked for: "
                 "resume with what it was started with, or train anew in another folder"
             )
 

@@ -8,6 +8,7 @@ from typing import Literal
 Schedule = Literal["cosine", "plateau", "constant"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Device = Literal["auto", "cpu", "cuda"]
+Optimiser = Literal["adamw", "lbfgs", "levenberg-marquardt"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ class TrainOptions:
         device: "auto" takes CUDA where there is one.
         seed: seed of the shuffles and of the randomness in network and loss.
         loader_workers: processes that read samples beside the one that trains.
+        optimiser: "lbfgs" and "levenberg-marquardt" (the loss a mean square of residuals, see
+            `sciml.train.LeastSquares`) take all samples as one batch: `batch_size` at least
+            their number. They choose their own steps: rate, schedule, decay and clipping are
+            for "adamw" alone. An epoch is one call of the rule; a network in float64 goes deepest.
 
     Raises:
         ValueError: a number out of its range.
@@ -58,6 +63,7 @@ class TrainOptions:
     device: Device = "auto"
     seed: int = 0
     loader_workers: int = 0
+    optimiser: Optimiser = "adamw"
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""

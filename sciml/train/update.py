@@ -16,6 +16,8 @@ from sciml.train.distributed import all_reduce
 from sciml.train.options import TrainOptions
 
 Loss = Callable[[nn.Module, Batch], Tensor]
+Rule = Callable[[Fabric, nn.Module, TrainOptions], "Update"]
+"""A subclass of `Update`, or a function that makes one: `partial(LBFGS, memory=50)`."""
 
 
 class NonFiniteLoss(ValueError):
@@ -116,9 +118,13 @@ class Update(ABC):
 
     Attributes:
         net: the network as Fabric wrapped it, on the run's device.
+        whole: whether every batch must hold all training samples.
+        converged: whether the rule can gain no more; the run then ends.
     """
 
     net: nn.Module
+    whole: bool = False
+    converged: bool = False
 
     @abstractmethod
     def __init__(self, fabric: Fabric, net: nn.Module, options: TrainOptions) -> None:
@@ -140,6 +146,24 @@ class Update(ABC):
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
+
+
+def require_one_process(fabric: Fabric, options: TrainOptions, name: str) -> None:
+    """Refuse what a rule that sees the whole training set at once cannot do.
+
+    Raises:
+        ValueError: several processes, or half precision.
+    """
+    if fabric.world_size > 1:
+        raise ValueError(
+            f"{name} runs in one process, not in {fabric.world_size}: start it without torchrun, "
+            'or choose optimiser="adamw"'
+        )
+    if options.precision != "32-true":
+        raise ValueError(
+            f'{name} computes in the network\'s own type, not in "{options.precision}": '
+            'choose precision="32-true"'
+        )
 
 
 class AdamW(Update):

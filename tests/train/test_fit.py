@@ -371,6 +371,19 @@ def test_resume_with_something_else_is_refused(tmp_path: Path) -> None:
         fit(network(), squared, data[:20], options=PLAIN, folder=tmp_path, resume=True)
 
 
+def test_a_checkpoint_from_before_an_option_existed_is_continued(tmp_path: Path) -> None:
+    data, net = linear_data(), network()
+    history = fit(net, squared, data, options=PLAIN, folder=tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["run"]["optimiser"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    again = network(3)
+    assert fit(again, squared, data, options=PLAIN, folder=tmp_path, resume=True) == history
+    with pytest.raises(ValueError, match="optimiser = adamw, now lbfgs"):
+        changed = replace(PLAIN, optimiser="lbfgs", batch_size=8)
+        fit(again, squared, data[:8], options=changed, folder=tmp_path, resume=True)
+
+
 def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(b"half a file")

@@ -53,6 +53,12 @@ def test_json_and_back_is_the_same(value: object) -> None:
     assert from_record(json.loads(json.dumps(to_record(value)))) == value
 
 
+def test_a_record_from_before_a_field_existed_takes_its_default() -> None:
+    record = to_record(TrainOptions(epochs=3))
+    del record["optimiser"]
+    assert from_record(record) == TrainOptions(epochs=3)
+
+
 def test_whole_numbers_are_read_as_floats() -> None:
     read = from_record({**to_record(Circle()), "radius": 2})
     assert isinstance(read.radius, float)
