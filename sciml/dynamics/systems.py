@@ -23,6 +23,7 @@ __all__ = [
     "SYMMETRY",
     "Lorenz63",
     "check_times",
+    "history_of",
     "solve",
     "times_of",
     "trajectories",
@@ -274,6 +275,29 @@ def times_of(ds: xr.Dataset) -> Float[np.ndarray, "sample time"]:
             "or a variable `observation_time` [sample, time]"
         )
     return check_times(times, ds.sizes["sample"])
+
+
+def history_of(ds: xr.Dataset) -> int:
+    """How many leading times of `state` a forecast may use: `history`, 1 where it is not given.
+
+    Args:
+        ds: with `state` [sample, time, component]; `history` is a variable without dimensions, or
+            a whole number among the attributes.
+
+    Raises:
+        ValueError: a history that is no whole number between 1 and the number of times.
+
+    >>> ds = xr.Dataset({"state": (("sample", "time", "component"), np.zeros((1, 9, 3)))})
+    >>> history_of(ds), history_of(ds.assign(history=5))
+    (1, 5)
+    """
+    given = ds["history"].item() if "history" in ds else ds.attrs.get("history", 1)
+    if isinstance(given, str) or given != int(given) or not 1 <= given <= ds.sizes["time"]:
+        raise ValueError(
+            f"history is {given!r}, expected a whole number from 1 to {ds.sizes['time']}: "
+            "the number of leading times that a forecast may use"
+        )
+    return int(given)
 
 
 def check_times(
