@@ -37,6 +37,36 @@ def mean_absolute(
     return _masked_mean((prediction - truth).abs(), mask)
 
 
+def mean_power(
+    prediction: Float[Tensor, "batch ..."],
+    truth: Float[Tensor, "batch ..."],
+    mask: Mask = None,
+    *,
+    order: float = 2.0,
+) -> Float[Tensor, ""]:
+    r"""Mean over samples of $\sum_i m_i |\hat u_i - u_i|^p / \sum_i m_i$.
+
+    The $p$-norm of the error to its power $p$, per point: so it adds up over points, components
+    and times. $p = 1$ and $p = 2$ are `mean_absolute` and `mean_squared`.
+
+    Args:
+        prediction: $\hat u$.
+        truth: $u$.
+        mask: $m$, 0 or 1.
+        order: $p$, at least 1.
+
+    Raises:
+        ValueError: $p$ is below 1, where it is no norm.
+
+    Example:
+        >>> mean_power(torch.tensor([[1.0, -3.0]]), torch.zeros(1, 2), order=4.0)
+        tensor(41.)
+    """
+    if order < 1:
+        raise ValueError(f"order is {order}, expected at least 1, where it is a norm")
+    return _masked_mean((prediction - truth).abs().pow(order), mask)
+
+
 def huber(
     prediction: Float[Tensor, "batch ..."],
     truth: Float[Tensor, "batch ..."],

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
-from sciml.train import gradient_difference, huber, mean_absolute, mean_squared, relative_l2
+from sciml.train import (
+    gradient_difference,
+    huber,
+    mean_absolute,
+    mean_power,
+    mean_squared,
+    relative_l2,
+)
 
-LOSSES = [mean_squared, mean_absolute, huber, relative_l2, gradient_difference]
+CUBE = partial(mean_power, order=3.0)
+LOSSES = [mean_squared, mean_absolute, huber, relative_l2, gradient_difference, CUBE]
 Masked = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -93,3 +102,24 @@ def test_gradient_difference_ignores_a_constant_and_measures_a_ramp() -> None:
     assert gradient_difference(field(0) + 3.0, field(0)).item() == pytest.approx(0.0, abs=1e-20)
     truth = torch.zeros(1, 1, 6, 5).double()
     assert gradient_difference(2 * x, truth).item() == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("order", [1.0, 1.5, 4.0])
+def test_mean_power_is_a_norm_to_its_power(order: float) -> None:
+    u, v, zero = field(0)[:1], field(3)[:1], torch.zeros_like(field(0)[:1])
+
+    def norm(values: Tensor) -> float:
+        return mean_power(values, zero, order=order).item() ** (1 / order)
+
+    expected = torch.linalg.vector_norm(u, ord=order).item() / u.numel() ** (1 / order)
+    assert norm(u) == pytest.approx(expected, rel=1e-12)
+    assert norm(-3 * u) == pytest.approx(3 * norm(u), rel=1e-12)
+    assert norm(u + v) <= norm(u) + norm(v)
+
+
+def test_mean_power_holds_the_mean_square_and_the_mean_modulus() -> None:
+    u, v, m = field(0), field(3), mask(1)
+    torch.testing.assert_close(mean_power(u, v, m, order=2.0), mean_squared(u, v, m))
+    torch.testing.assert_close(mean_power(u, v, m, order=1.0), mean_absolute(u, v, m))
+    with pytest.raises(ValueError, match=r"order is 0\.5"):
+        mean_power(u, v, order=0.5)
