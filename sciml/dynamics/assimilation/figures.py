@@ -54,7 +54,9 @@ def twin_figure(
         if component in one["observed"].values:
             seen = one["observation"].sel(observed=component)
             axes.plot(time, seen, ".", color="C3", markersize=3.5, label="observations")
-            axes.legend(frameon=False, fontsize=7, ncols=3, loc="upper right")
+            axes.legend(
+                frameon=False, fontsize=7, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 0.97)
+            )
         axes.set_ylabel(component)
     rows[-1].set_xlabel("time")
     figure.set_label(
