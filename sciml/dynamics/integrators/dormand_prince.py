@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sciml.dynamics.integrators.adaptive import PAIR, Attempt, Control, dense_weights, solve
+from sciml.dynamics.integrators.adaptive import PAIR, Attempt, Control, dense_sum, solve
 from sciml.dynamics.integrators.runge_kutta import combine
 from sciml.dynamics.integrators.scheme import Field, Passes, Plan, Scheme, Size, Step
 
@@ -42,9 +42,8 @@ class Solution:
         step = step[:, 0]
         size = self.sizes[rows, step]
         fraction = ((time - self.starts[rows, step]) / size)[:, None].to(self.origins)
-        rates = self.rates[rows, step].unbind(1)
         size = size[:, None].to(self.origins)
-        return self.origins[rows, step] + size * combine(dense_weights(fraction), rates)
+        return self.origins[rows, step] + size * dense_sum(fraction, self.rates[rows, step])
 
 
 class DormandPrince(Scheme):
@@ -165,7 +164,7 @@ class DormandPrince(Scheme):
             return end, end[samples]
         rates.append(field(end))
         size = step.size[samples] if isinstance(step.size, Tensor) else step.size
-        inside = combine(dense_weights(fractions), [rate[samples] for rate in rates])
+        inside = dense_sum(fractions, torch.stack(rates, 1)[samples])
         return end, state[samples] + size * inside
 
     def extra_repr(self) -> str:
@@ -204,8 +203,7 @@ class _Record:
         span = (self.times[samples, positions] - attempt.time[samples]) / size
         at_end = self.times[samples, positions] >= after[samples]
         fractions = torch.where(at_end, torch.ones_like(span), span)[:, None].to(attempt.state)
-        rates = [rate[samples] for rate in attempt.rates]
-        inside = combine(dense_weights(fractions), rates)
+        inside = dense_sum(fractions, torch.stack(attempt.rates, 1)[samples])
         inside = attempt.state[samples] + size[:, None].to(attempt.state) * inside
         inside = torch.where(fractions == 1, attempt.end[samples], inside)
         self.states[samples, positions] = inside

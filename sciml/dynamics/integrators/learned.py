@@ -24,6 +24,11 @@ class LearnedRungeKutta(ExplicitScheme):
     four stages, equidistant stages otherwise. They are float64, so that the conditions hold to
     rounding for states of any precision.
 
+    Four stages fitted to steps of 0.05 on 2000 states of the Lorenz-63 attractor leave, on 4000
+    others, 0.42 (order 3) and 0.25 (order 2) of RK4's error. At other steps the same tableaus gain
+    between 0.02 and 0.09 (order 3), and above 0.03 (order 2); below, RK4's order wins. Fitted anew
+    to each step from 0.005 to 0.1, they gain at all of them.
+
     Args:
         stages: number of stages, at least the order.
         order: order that every tableau keeps, 1, 2 or 3.
