@@ -30,6 +30,9 @@ LARGEST_LATENT = 5
 ANALOGS = 2000
 """States of the training series at most from which the search for a state begins."""
 
+INFERENCE = 40
+"""Iterations at most in which a forecast finds its state, for each weight of the dynamics."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatentOptions:
@@ -297,7 +300,12 @@ class LatentDynamics:
         data = Observed(values=values, seen=seen, gaps=times.diff(dim=1))
         for rigour in self.options.rigour:
             found = infer(
-                self.field.inner, guesses, data, rigour=rigour, substeps=self.options.substeps
+                self.field.inner,
+                guesses,
+                data,
+                rigour=rigour,
+                substeps=self.options.substeps,
+                iterations=INFERENCE,
             )
             guesses = found.states
         return guesses * self.field.scale + self.field.mean

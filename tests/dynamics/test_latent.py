@@ -11,7 +11,8 @@ import xarray as xr
 
 from sciml.case import Model
 from sciml.dynamics.latent import LatentDynamics, LatentOptions
-from sciml.dynamics.observations import hide
+from sciml.dynamics.observations import hide, observe_components
+from sciml.dynamics.systems import trajectories
 
 OSCILLATOR = LatentOptions(latent=1, degree=1, history=10, piece=200)
 
@@ -90,3 +91,14 @@ def test_short_history_unknown_component_and_empty_folder_are_refused(
         LatentDynamics.load(tmp_path)
     with pytest.raises(ValueError, match="1 to 5 latent"):
         LatentOptions(latent=6)
+
+
+def test_lorenz_is_forecast_from_x_alone() -> None:
+    times = np.arange(800) * 0.01
+    train = observe_components(trajectories(times, seed=1))
+    options = LatentOptions(memories=(1.0,), trials=20, iterations=20)
+    model = LatentDynamics(options).fit(train)
+    test = observe_components(trajectories(times[:60], samples=4, seed=100))
+    found = model.predict(test)
+    error = (found["state"] - test["state"]).isel(time=slice(40, None))
+    assert float(abs(error).max()) < 1e-3
