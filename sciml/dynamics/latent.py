@@ -240,6 +240,11 @@ class LatentDynamics:
         together = torch.where(together.isfinite(), together, torch.nan)
         return self._labelled(ds, together)
 
+    def starts(self, count: int) -> Float[Tensor, "batch component"]:
+        """So many states of the training series, evenly spread: where long runs may begin."""
+        states = self.states.flatten(0, 1)
+        return states[torch.linspace(0, len(states) - 1, count).long()]
+
     def save(self, folder: Path) -> None:
         """Write `latent.json` and `latent.safetensors`."""
         folder = Path(folder)
