@@ -263,15 +263,15 @@ class _Windows:
     ) -> tuple[Tensor, Float[Tensor, "window time component direction"]]:
         """The paths, and their exact derivatives to each parameter and each first state."""
 
-        def along(direction: Tensor) -> tuple[Tensor, Tensor]:
+        def along(direction: Tensor) -> Tensor:
             weights, start = direction[: self.parameters], direction[self.parameters :]
             padded = torch.cat([weights, weights.new_zeros(len(theta) - len(weights))])
             tangents = (padded, start.expand_as(states))
-            path, change = jvp(self.paths, (theta, states), tangents)[:2]
-            return path, change
+            return jvp(self.paths, (theta, states), tangents)[1]
 
-        every = vmap(along, out_dims=(None, -1), chunk_size=self.chunk)  # type: ignore[arg-type]
-        return every(self.directions)
+        # Chunked, vmap could not pass the paths through; alone they cost one direction more.
+        every = vmap(along, out_dims=-1, chunk_size=self.chunk)
+        return self.paths(theta, states), every(self.directions)
 
     def residuals(self, paths: Tensor, states: Tensor, jump: float) -> tuple[Tensor, Tensor]:
         """Of the observations, and of the links from window to window, both whitened."""
@@ -319,6 +319,7 @@ class _Search:
     theta: Tensor
     states: Tensor
     costs: list[float]
+    damping: float
 
     def run(self, jump: float, tolerance: float) -> tuple[bool, ArrowSystem]:
         """Iterate for one size of jump: whether it converged, and the last equations."""
@@ -355,7 +356,7 @@ class _Search:
 
     def _together(self, jump: float, tolerance: float) -> tuple[bool, ArrowSystem]:
         """With weights that all samples share."""
-        w, damping = self.windows, self.options.damping
+        w = self.windows
         paths, tangents = w.derivatives(self.theta, self.states)
         misfits, links = w.residuals(paths, self.states, jump)
         cost = _half_squares(misfits, links)
@@ -363,10 +364,9 @@ class _Search:
             self._refuse(paths)
         converged, system = False, w.system(tangents, misfits, links, jump)
         for _ in range(self.options.iterations):
-            found = self._step(system, jump, cost, damping)
-            if found is None:
+            lower = self._step(system, jump, cost)
+            if lower is None:
                 return True, system
-            lower, damping = found
             converged = cost - lower <= tolerance * cost
             cost = lower
             self.costs.append(cost)
@@ -377,13 +377,11 @@ class _Search:
                 break
         return converged, system
 
-    def _step(
-        self, system: ArrowSystem, jump: float, cost: float, damping: float
-    ) -> tuple[float, float] | None:
+    def _step(self, system: ArrowSystem, jump: float, cost: float) -> float | None:
         """Go to a lower cost; None where there is none along any damping."""
         w = self.windows
         for _ in range(16):
-            solution = system.solve(damping)
+            solution = system.solve(self.damping)
             if solution is not None:
                 theta = self.theta.clone()
                 theta[: w.parameters] += solution[0]
@@ -391,8 +389,9 @@ class _Search:
                 lower = _half_squares(*w.residuals(w.paths(theta, states), states, jump))
                 if lower < cost:
                     self.theta, self.states = theta, states
-                    return lower, max(damping / 5, LEAST_DAMPING)
-            damping *= 4
+                    self.damping = max(self.damping / 5, LEAST_DAMPING)
+                    return lower
+            self.damping *= 4
         return None
 
     def _refuse(self, paths: Tensor) -> None:
@@ -472,6 +471,7 @@ def shoot(
         theta=windows.theta(),
         states=windows.cut(initial)[:, 0].clone(),
         costs=[],
+        damping=options.damping,
     )
     *sizes, last = options.jumps
     for jump in sizes:

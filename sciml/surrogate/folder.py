@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -70,8 +71,8 @@ def _take_name(part: Path, folder: Path) -> None:
         try:
             os.rename(part, folder)
             break
-        except OSError:
-            if not folder.is_dir():
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         old = _sibling(folder, "old")
         try:
