@@ -133,13 +133,14 @@ def test_mask_does_not_tell_how_far_the_body_is(rng):
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("head", HEADS)
 def test_gradient_reaches_every_parameter(rng, core, head):
-    # Made symmetric, a constant of the stream function cancels; nothing else may.
-    net = network(rng, head=head, core=core, symmetric=False).train()
+    net = network(rng, head=head, core=core).train()
     velocity, pressure = net(*question())
     (velocity.square().sum() + pressure.square().sum()).backward()
+    # A stream function is defined up to a constant, which one core adds by a bias of its own.
+    gauge = {("stream_function", "guo"): "core.decoders.0.3.bias"}.get((head, core))
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
-        assert (parameter.grad != 0).any(), name
+        assert (parameter.grad != 0).any() or name == gauge, name
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
