@@ -189,5 +189,5 @@ class Trapped(nn.Module):
         inner, outer = self.radius**2, self.outer**2
         s = ((square - inner) / (outer - inner)).clamp(0, 1)
         weight = 1 - s**3 * (10 - 15 * s + 6 * s**2)
-        drawn = state - out * (1 - self.outer / square.clamp_min(outer).sqrt())
+        drawn = state - out * (1 - (square / outer).clamp_min(1).rsqrt())
         return weight * self.field(drawn) - (1 - weight) * self.damping * out
