@@ -21,6 +21,9 @@ __all__ = ["Observations", "Shooting", "ShootingOptions", "shoot"]
 
 LEAST_DAMPING, MOST_DAMPING = 1e-12, 1e8
 
+NEGLIGIBLE = 1e-22
+"""Cost of an observation below which there is nothing left to fit: a misfit of 1e-11 deviations."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observations:
@@ -339,6 +342,7 @@ class _Search:
                 self._refuse(paths)
             system = w.system(tangents, *residuals, jump)
             self.costs.append(float(cost.sum()))
+            done |= cost <= NEGLIGIBLE * residuals[0].numel() / samples
             if done.all() or number == self.options.iterations:
                 break
             solution = system.solve(damping)
@@ -367,7 +371,8 @@ class _Search:
             lower = self._step(system, jump, cost)
             if lower is None:
                 return True, system
-            converged = cost - lower <= tolerance * cost
+            least = NEGLIGIBLE * misfits.numel()
+            converged = cost - lower <= tolerance * cost or lower <= least
             cost = lower
             self.costs.append(cost)
             paths, tangents = w.derivatives(self.theta, self.states)

@@ -15,7 +15,7 @@ __all__ = ["Smooth", "smooth"]
 WIDTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
 """Bandwidths tried, in mean gaps between the observations of a component."""
 
-RIDGE = 1e-2
+RIDGE = 1e-5
 """Ridge on slope and curvature, relative, for targets with too few observations around."""
 
 BLOCK = 4_000_000
@@ -63,7 +63,7 @@ def smooth(seen: Observations) -> Smooth:
         >>> times = np.linspace(0, 1, 21)
         >>> values = torch.from_numpy(1 + times**2)[None, :, None]
         >>> found = smooth(Observations(values=values, times=times))
-        >>> bool((found.state - values).abs().max() < 1e-2)
+        >>> bool((found.state - values).abs().max() < 1e-3)
         True
     """
     counts = seen.seen.sum(1)
