@@ -114,7 +114,7 @@ def test_sinkhorn_is_zero_for_the_same_points_and_positive_else(
     x = cloud(rng, 20)
     permuted = x[torch.from_numpy(rng.permutation(20))]
     value = sinkhorn_divergence(x, permuted, blur=1.0, tolerance=1e-4)
-    assert value.item() == pytest.approx(0, abs=1e-7)
+    assert value.item() == pytest.approx(0, abs=1e-5)
     for count in (5, 20, 31):
         assert sinkhorn_divergence(x, cloud(rng, count), blur=1.0).item() > 1e-3
 
