@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -154,7 +154,7 @@ class Table:
                 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
     """A finished run: what the figures and tables of a case are drawn from.
 
@@ -197,11 +197,14 @@ class Case:
         metrics: each is taken on every test set; `metric@set` names it on the others.
         accept: tier -> model -> metric (or `metric@set`) or diagnostic -> bound.
         diagnostics: each is taken of every model, once.
+        prepare: model -> what it is fitted on instead, made of the training and of the validation
+            data: smoothed ones, say. All models predict from the same data.
         figures: name -> matplotlib figure; a label of the figure is its caption.
         tables: name -> further table of the report.
 
     Raises:
-        ValueError: a bound is set for a model or a metric that the case does not have.
+        ValueError: a bound or a preparation is set for a model, or a bound for a metric, that the
+            case does not have.
     """
 
     name: str
@@ -215,12 +218,15 @@ class Case:
     figures: Callable[[Outcome], Mapping[str, Figure]] = field(default=_no_figures)
     tables: Callable[[Outcome], Mapping[str, Table]] = field(default=_no_tables)
     diagnostics: Mapping[str, Diagnostic] = field(default_factory=dict)
+    prepare: Mapping[str, Callable[[xr.Dataset], xr.Dataset]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.models or not self.metrics:
             raise ValueError(f"case {self.name!r} needs at least one model and one metric")
         if twice := self.metrics.keys() & self.diagnostics.keys():
             raise ValueError(f"case {self.name!r} has {min(twice)!r} as metric and as diagnostic")
+        for model in self.prepare:
+            self._check("prepare", model, self.models)
         for tier, models in self.accept.items():
             for model, bounds in models.items():
                 self._check(f"accept[{tier!r}]", model, self.models)
@@ -233,6 +239,13 @@ class Case:
             raise ValueError(
                 f"case {self.name!r}: {place} names {name!r}, which is none of {', '.join(known)}"
             )
+
+    def prepared(self, model: str, splits: Splits) -> Splits:
+        """The splits with the training and validation data that a model is fitted on."""
+        if model not in self.prepare:
+            return splits
+        prepare = self.prepare[model]
+        return replace(splits, train=prepare(splits.train), valid=prepare(splits.valid))
 
     def unit(self, score: str) -> str:
         """The unit of a metric, of `metric@set`, or of a diagnostic."""

@@ -160,7 +160,13 @@ def _judge(
     the scores.
     """
     with stage(f"{folder.name}: fit"):
-        model, fit_seconds = _fit(model, splits, folder=folder, resume=resume, checksum=checksum)
+        model, fit_seconds = _fit(
+            model,
+            lambda: case.prepared(folder.name, splits),
+            folder=folder,
+            resume=resume,
+            checksum=checksum,
+        )
     finished = _read(folder / "finished.json") if resume else None
     with stage(f"{folder.name}: predict"):
         start = time.perf_counter()
@@ -179,9 +185,12 @@ def _judge(
 
 
 def _fit(
-    model: Model, splits: Splits, *, folder: Path, resume: bool, checksum: str
+    model: Model, prepared: Callable[[], Splits], *, folder: Path, resume: bool, checksum: str
 ) -> tuple[Model, float]:
-    """The fitted model and the wall time of its fit, over all the runs that worked on it."""
+    """The fitted model and the wall time of its fit, over all the runs that worked on it.
+
+    Preparing the data is part of that time.
+    """
     kept = folder / "surrogate"
     fitted = _read(folder / "fitted.json") if resume else None
     if fitted is not None and fitted["checksum"] != checksum:
@@ -191,6 +200,7 @@ def _fit(
     if fitted is not None and isinstance(model, Persistent):
         return model.load(kept), fitted["seconds"]
     start = time.perf_counter()
+    splits = prepared()
     model.fit(splits.train, splits.valid, folder=folder, resume=resume)
     seconds = max(time.perf_counter() - start, _epoch_seconds(folder))
     if fitted is not None:

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
         hide,
         irregular_times,
         observe_components,
+        show,
     )
+    from sciml.dynamics.recovery import RecoveryOptions, recover, recovered
     from sciml.dynamics.shooting import Observations, Shooting, ShootingOptions, shoot
+    from sciml.dynamics.smoothing import smooth, smoothed
     from sciml.dynamics.surrogate import (
         BilinearOptions,
         MLPOptions,
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
 _MODULES = {
     "baselines": ("Analog", "NextGenerationReservoir", "SINDy", "TrueField"),
     "latent": ("LatentDynamics", "LatentOptions"),
-    "observations": ("add_noise", "hide", "irregular_times", "observe_components"),
+    "observations": ("add_noise", "hide", "irregular_times", "observe_components", "show"),
+    "recovery": ("RecoveryOptions", "recover", "recovered"),
     "shooting": ("Observations", "Shooting", "ShootingOptions", "shoot"),
+    "smoothing": ("smooth", "smoothed"),
     "surrogate": (
         "BilinearOptions",
         "MLPOptions",
@@ -55,6 +60,7 @@ __all__ = [
     "NextGenerationReservoir",
     "Observations",
     "PolynomialOptions",
+    "RecoveryOptions",
     "SINDy",
     "Shooting",
     "ShootingOptions",
@@ -63,7 +69,12 @@ __all__ = [
     "hide",
     "irregular_times",
     "observe_components",
+    "recover",
+    "recovered",
     "shoot",
+    "show",
+    "smooth",
+    "smoothed",
     "trajectories",
 ]
 

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["attractors", "error_growth", "forecast_figure", "return_maps", "scheme_errors"]
+__all__ = [
+    "attractors",
+    "error_growth",
+    "forecast_figure",
+    "recovery_figure",
+    "return_maps",
+    "scheme_errors",
+]
 
 WIDTH = 7.2
 """Width of a figure in inches: the text width of a page."""
@@ -108,6 +115,34 @@ def _slope(axes: Axes, exponent: float, end: float) -> None:
     time = np.array([0.0, 0.45 * end])
     line = 1e-11 * np.exp(exponent * LYAPUNOV_TIME * time)
     axes.semilogy(time, line, color=TRUTH, lw=0.9, ls="-.", label="Lyapunov slope")
+
+
+def recovery_figure(observed: xr.Dataset, recovered: xr.Dataset, *, sample: int = 0) -> Figure:
+    """Observations of one sequence, the truth behind them and what was recovered.
+
+    Args:
+        observed: `state`, NaN where nothing was seen, and `truth`.
+        recovered: `state` at all times.
+        sample: which sequence.
+    """
+    from matplotlib.figure import Figure
+
+    seen, found = observed.isel(sample=sample), recovered.isel(sample=sample)
+    names, time = observed["component"].values.tolist(), observed["time"].values
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.2 * len(names)), layout="constrained")
+    rows = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, name in zip(rows, names, strict=True):
+        axes.plot(time, seen["truth"].sel(component=name), color=TRUTH, lw=1.0, label="truth")
+        axes.plot(time, found["state"].sel(component=name), "C0--", lw=1.2, label="recovered")
+        axes.plot(time, seen["state"].sel(component=name), "C3.", markersize=4, label="observed")
+        axes.set_ylabel(name)
+    figure.legend(*rows[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    rows[-1].set_xlabel("time")
+    figure.set_label(
+        "One training sequence: the observations, the trajectory of the learned field that fits "
+        "them best, and the truth, which no model sees"
+    )
+    return figure
 
 
 def return_maps(truth: xr.Dataset, predictions: Mapping[str, xr.Dataset]) -> Figure:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sciml.dynamics.fields.bilinear import Bilinear
+from sciml.dynamics.graphs import GraphedWindow, plain_window
 from sciml.dynamics.integrators import FixedStep, RungeKutta
+from sciml.kernels.backend import choose
 from sciml.kernels.rk_window import BilinearField, MLPField, rk_window
 from sciml.nn import MLP
 
@@ -19,7 +24,8 @@ class FlowMap(nn.Module):
 
     Where the field is an MLP with tanh or bilinear, the scheme a Runge-Kutta scheme and the times
     of all samples the same and evenly spaced, the whole window is one kernel
-    (`sciml.kernels.rk_window`) with its exact discrete adjoint.
+    (`sciml.kernels.rk_window`) with its exact discrete adjoint. What no kernel takes on a GPU runs
+    there in CUDA graphs (`sciml.dynamics.graphs`), which are no part of the network's state.
 
     Args:
         field: $f$, of scaled states.
@@ -40,6 +46,7 @@ class FlowMap(nn.Module):
     ) -> None:
         super().__init__()
         self.field, self.scheme, self.substeps = field, scheme, substeps
+        self._graphs = GraphedWindow()
         self.register_buffer("mean", torch.zeros(components))
         self.register_buffer("scale", torch.ones(components))
 
@@ -59,32 +66,42 @@ class FlowMap(nn.Module):
         Args:
             state: initial states.
             times: increasing; a row for each sample.
-            kernel: whether the kernel may be taken; `torch.func` differentiates the plain loop
-                alone.
+            kernel: whether a kernel or a graph may be taken; `torch.func` differentiates the plain
+                loop alone.
         """
         scaled = (state - self.mean) / self.scale
-        step = _even_step(times) if kernel else None
-        plain = _tensors_of(self.field)
-        if step is not None and plain is not None and isinstance(self.scheme, RungeKutta):
+        taken = self._taken_by_kernel(scaled) if kernel else None
+        step = None if taken is None else _even_step(times)
+        if taken is not None and step is not None and isinstance(self.scheme, RungeKutta):
             states = rk_window(
                 scaled,
-                plain,
+                taken,
                 step=step / self.substeps,
                 steps=self.substeps * (times.shape[1] - 1),
                 tableau=self.scheme.tableau.matrices(),
                 every=self.substeps,
             )
         else:
-            states = self._march(scaled, times.diff(dim=1) / self.substeps)
+            window = self._graphs if kernel else plain_window
+            steps = times.diff(dim=1) / self.substeps
+            states = window(self.field, self.scheme, self.substeps, scaled, steps)
         return self.mean + self.scale * states
 
-    def _march(self, state: Tensor, steps: Tensor) -> Tensor:
-        states = [state]
-        for k in range(steps.shape[1]):
-            for _ in range(self.substeps):
-                state = self.scheme.advance(self.field, state, steps[:, k : k + 1])
-            states.append(state)
-        return torch.stack(states, dim=1)
+    def _taken_by_kernel(self, state: Tensor) -> MLPField | BilinearField | None:
+        """The field, if there is a kernel for it; on a GPU, only if more than the reference is."""
+        field = _tensors_of(self.field)
+        if field is None or not state.is_cuda:
+            return field
+        if choose("auto", state.detach()) == "reference":
+            return None
+        from sciml.kernels.rk_window.triton import unfit
+
+        return field if unfit(field, self.scheme.stages) is None else None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """As of any module; graphs of what was elsewhere, or otherwise precise, are let go."""
+        self._graphs.clear()
+        return super()._apply(fn, recurse)
 
 
 def _even_step(times: Tensor) -> float | None:

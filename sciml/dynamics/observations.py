@@ -11,13 +11,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-__all__ = ["add_noise", "hide", "irregular_times", "observe_components"]
+__all__ = ["add_noise", "hide", "irregular_times", "observe_components", "show"]
 
 
 def add_noise(
     ds: xr.Dataset,
     *,
-    standard_deviation: float | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
     variance: float | None = None,
     ratio: float | None = None,
     seed: int,
@@ -26,7 +26,7 @@ def add_noise(
 
     Args:
         ds: with `state` [sample, time, component].
-        standard_deviation: of the noise, the same for all components.
+        standard_deviation: of the noise, the same for all components or one for each.
         variance: its square, instead.
         ratio: the noise's standard deviation over that of each component in `ds`, instead.
         seed: of the noise.
@@ -43,7 +43,7 @@ def add_noise(
     """
     state = ds["state"].transpose("sample", "time", "component")
     sizes = [size for size in (standard_deviation, variance, ratio) if size is not None]
-    if len(sizes) != 1 or sizes[0] < 0:
+    if len(sizes) != 1 or np.min(sizes[0]) < 0:
         raise ValueError(
             f"{len(sizes)} sizes of noise were given: "
             "give one of standard_deviation, variance and ratio, zero or more"
@@ -51,8 +51,8 @@ def add_noise(
     if ratio is not None:
         spread = ratio * state.std(("sample", "time")).values
     else:
-        same = standard_deviation if standard_deviation is not None else np.sqrt(sizes[0])
-        spread = np.full(state.sizes["component"], float(same))
+        given = np.sqrt(sizes[0]) if standard_deviation is None else standard_deviation
+        spread = np.broadcast_to(np.asarray(given, np.float64), state.sizes["component"])
     noise = spread * np.random.default_rng(seed).standard_normal(state.shape)
     noisy = state.copy(data=state.values + noise)
     return ds.assign(
@@ -98,6 +98,34 @@ def hide(
         mask[..., np.isin(state["component"].values, components)] = False
     if "mask" in ds:
         mask &= ds["mask"].transpose(*state.dims).values.astype(bool)
+    return ds.assign(
+        state=state.where(mask), mask=(state.dims, mask.astype(np.int8), {"units": "1"})
+    )
+
+
+def show(ds: xr.Dataset, *, count: int, seed: int = 0) -> xr.Dataset:
+    """Show so many values of each component of each sample, at times drawn for each by itself.
+
+    The rest of `state` becomes NaN, and `mask` 0 there.
+
+    Args:
+        ds: with `state` [sample, time, component].
+        count: values shown of each component.
+        seed: of the draw.
+
+    Raises:
+        ValueError: a count below 1 or above the number of times.
+
+    >>> ds = xr.Dataset({"state": (("sample", "time", "component"), np.ones((1, 4, 2)))})
+    >>> show(ds, count=3)["mask"].sum("time").values.tolist()
+    [[3, 3]]
+    """
+    state = ds["state"].transpose("sample", "time", "component")
+    times = state.sizes["time"]
+    if not 1 <= count <= times:
+        raise ValueError(f"count={count} of {times} times: give at least one and not more than all")
+    order = np.random.default_rng(seed).random(state.shape).argsort(1).argsort(1)
+    mask = order < count
     return ds.assign(
         state=state.where(mask), mask=(state.dims, mask.astype(np.int8), {"units": "1"})
     )

@@ -6,16 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
+import xarray as xr
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vmap
 
+from sciml.dynamics.fields.polynomial import Polynomial
 from sciml.dynamics.integrators.runge_kutta import RungeKutta
 from sciml.dynamics.integrators.scheme import FixedStep, march
 from sciml.dynamics.shooting import Observations, Shooting, ShootingOptions, shoot
 from sciml.dynamics.smoothing import smooth
+from sciml.dynamics.windows import with_states
 
-__all__ = ["RecoveryOptions", "match_rates", "matching_solutions", "recover"]
+__all__ = [
+    "RecoveryOptions",
+    "match_rates",
+    "matching_solutions",
+    "recover",
+    "recovered",
+    "solutions_through",
+]
 
 TOGETHER = 20_000
 """States integrated at a time when solutions are compared with the observations."""
@@ -34,7 +44,7 @@ class RecoveryOptions:
     """
 
     shooting: ShootingOptions = field(default_factory=ShootingOptions)
-    rounds: int = 2
+    rounds: int = 1
     candidates: int = 3
     starts: int = 10_000
 
@@ -85,6 +95,55 @@ def recover(
         better = _look_again(model, seen, found, scheme, options)
         found = shoot(model, seen, better, scheme=scheme, options=polish)
     return found
+
+
+def recovered(
+    ds: xr.Dataset,
+    *,
+    model: nn.Module | None = None,
+    options: RecoveryOptions | None = None,
+) -> xr.Dataset:
+    """Labelled noisy, partial observations to trajectories at all times, solutions of one field.
+
+    Whatever learns from clean trajectories can be fitted on them; see `recover`.
+
+    Args:
+        ds: `state` [sample, time, component], with `mask` where values lack.
+        model: the field, changed in place; a polynomial of degree two if not given.
+        options: of the recovery.
+
+    >>> import numpy as np
+    >>> from sciml.dynamics.systems import trajectories
+    >>> ds = trajectories(np.arange(30) * 0.01, samples=4)
+    >>> found = recovered(ds, options=RecoveryOptions(rounds=0))
+    >>> bool((abs(found["state"] - ds["state"]) < 1e-4).all())
+    True
+    """
+    if model is None:
+        model = Polynomial(ds.sizes["component"]).double()
+    return with_states(ds, recover(model, Observations.of(ds), options=options).trajectory)
+
+
+def solutions_through(
+    ds: xr.Dataset, model: Callable[[Tensor], Tensor], *, options: ShootingOptions | None = None
+) -> xr.Dataset:
+    """The solutions of a given field that fit labelled observations best; see `shoot`.
+
+    Args:
+        ds: `state` [sample, time, component], with `mask` where values lack.
+        model: the field, not changed.
+        options: of the shooting.
+
+    >>> import numpy as np
+    >>> from sciml.dynamics.systems import Lorenz63, trajectories
+    >>> ds = trajectories(np.arange(30) * 0.01, samples=4)
+    >>> found = solutions_through(ds, Lorenz63())
+    >>> bool((abs(found["state"] - ds["state"]) < 1e-4).all())
+    True
+    """
+    seen = Observations.of(ds)
+    found = shoot(model, seen, smooth(seen).state, fit_weights=False, options=options)
+    return with_states(ds, found.trajectory)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+import xarray as xr
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vmap
@@ -15,14 +16,18 @@ from torch.func import functional_call, jvp, vmap
 from sciml.dynamics.arrow import ArrowSystem
 from sciml.dynamics.integrators.runge_kutta import RungeKutta
 from sciml.dynamics.integrators.scheme import FixedStep, Plan, march
-from sciml.dynamics.systems import check_times
+from sciml.dynamics.systems import check_times, times_of
+from sciml.dynamics.windows import states_of
 
 __all__ = ["Observations", "Shooting", "ShootingOptions", "shoot"]
 
 LEAST_DAMPING, MOST_DAMPING = 1e-12, 1e8
 
-NEGLIGIBLE = 1e-22
-"""Cost of an observation below which there is nothing left to fit: a misfit of 1e-11 deviations."""
+SAME_STEP = 1e-12
+"""Relative difference below which steps are the same, and one number serves all windows."""
+
+NEGLIGIBLE = 1e-28
+"""Cost of an observation below which there is nothing left to fit: a misfit of 1e-14 deviations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,16 @@ class Observations:
         object.__setattr__(self, "seen", seen)
         object.__setattr__(self, "spread", covariance.diagonal().sqrt())
         object.__setattr__(self, "whitening", _whitening(covariance, seen))
+
+    @classmethod
+    def of(cls, ds: xr.Dataset) -> Observations:
+        """Those of labelled `state` [sample, time, component], with `mask` where values lack."""
+        states, observed = states_of(ds)
+        return cls(
+            values=torch.from_numpy(states),
+            times=times_of(ds),
+            mask=torch.from_numpy(observed > 0),
+        )
 
     def _covariance(self, seen: Tensor) -> Float[Tensor, "component component"]:
         size = self.values.shape[-1]
@@ -237,6 +252,9 @@ class _Windows:
         starts = rows[:, :-1].reshape(-1, self.length)
         ends = rows[:, self.length :: self.length].reshape(-1, 1)
         window_times = torch.cat([starts, ends], 1)
+        gaps = window_times.diff(dim=1)
+        if (gaps - gaps[0]).abs().max() <= SAME_STEP * gaps.max():
+            window_times = window_times[0]
         states = torch.zeros(len(window_times), self.size, dtype=self.values.dtype)
         return self.scheme.plan(self.model, states, window_times)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sciml.dynamics.systems import times_of
 
-__all__ = ["Windows", "states_of"]
+__all__ = ["Windows", "states_of", "with_states"]
 
 
 class Windows:
@@ -92,3 +92,16 @@ def states_of(
             f"{states[sample, time, component]}: give a `mask` that is 0 there, or leave it out"
         )
     return np.where(observed > 0, states, 0.0), observed
+
+
+def with_states(ds: xr.Dataset, states: Float[Tensor, "sample time component"]) -> xr.Dataset:
+    """The data set with other states, none of them masked.
+
+    >>> from sciml.dynamics.systems import trajectories
+    >>> ds = trajectories(np.arange(3) * 0.1, samples=2)
+    >>> float(with_states(ds, torch.zeros(2, 3, 3).double())["state"].max())
+    0.0
+    """
+    state = ds["state"].transpose("sample", "time", "component")
+    whole = ds.drop_vars(["mask"], errors="ignore")
+    return whole.assign(state=state.copy(data=states.detach().numpy()))

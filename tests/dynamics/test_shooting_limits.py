@@ -46,7 +46,7 @@ def test_hidden_components_are_found_through_the_dynamics(rng: np.random.Generat
     mask = torch.zeros_like(truth, dtype=torch.bool)
     mask[..., 0] = True
     seen = Observations(values=truth, times=times.numpy(), mask=mask, covariance=torch.ones(3))
-    guess = truth + 0.5 * torch.from_numpy(rng.standard_normal(truth.shape))
+    guess = truth + 0.1 * torch.from_numpy(rng.standard_normal(truth.shape))
     found = shoot(
         Lorenz63(), seen, guess, options=ShootingOptions(window=26, jumps=(1.0,), iterations=40)
     )

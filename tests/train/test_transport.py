@@ -95,9 +95,7 @@ def test_sinkhorn_tends_to_the_optimal_assignment(rng: np.random.Generator, orde
     costs = torch.cdist(x, y).pow(order).numpy()
     exact = costs[linear_sum_assignment(costs)].mean()
     for epsilon in (0.2, 0.04):
-        value = sinkhorn_divergence(
-            x, y, blur=epsilon ** (1 / order), order=order, iterations=5000
-        )
+        value = sinkhorn_divergence(x, y, blur=epsilon ** (1 / order), order=order, iterations=5000)
         assert value.item() == pytest.approx(exact, abs=epsilon * math.log(6))
 
 
