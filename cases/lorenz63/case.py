@@ -85,7 +85,7 @@ SCALES = {
         forecasts=100,
         ahead=12,
         long=1000,
-        iterations=20,
+        iterations=25,
         hidden=(24,),
         mlp=40,
         latent=replace(LATENT, trials=15, choices=4, iterations=60),
