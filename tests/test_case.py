@@ -280,7 +280,10 @@ def test_a_case_bears_the_name_of_its_folder(tmp_path):
 
 
 def test_a_model_is_fitted_on_what_is_prepared_and_predicts_from_what_is(case, job):
-    steeper = replace(case, prepare={"line": lambda ds: ds.assign(y=3 * ds["y"])})
+    def tripled(splits):
+        return replace(splits, train=splits.train.assign(y=3 * splits.train["y"]))
+
+    steeper = replace(case, prepare={"line": tripled})
     outcome = run(steeper, job)
     assert outcome.models["line"].a == pytest.approx(6.0, abs=0.1)
     assert outcome.result.models["line"].metrics["error"].value > 1
@@ -288,4 +291,4 @@ def test_a_model_is_fitted_on_what_is_prepared_and_predicts_from_what_is(case, j
     mean = (o.result.models["mean"].metrics["error"] for o in (outcome, plain))
     assert len(set(mean)) == 1
     with pytest.raises(ValueError, match="prepare names 'spline'"):
-        replace(case, prepare={"spline": lambda ds: ds})
+        replace(case, prepare={"spline": tripled})

@@ -143,11 +143,16 @@ def _files(job: Job) -> dict[str, Path]:
     return paths
 
 
-def kicked(ds: xr.Dataset) -> xr.Dataset:
-    """Short trajectories from states beside a trajectory, as many steps in all.
+def kicked(splits: Splits) -> Splits:
+    """Short trajectories from states beside those of a trajectory, as many steps in all.
 
     On the attractor, all but a sheet, nothing tells how fast states fall back to it.
     """
+    return replace(splits, train=beside(splits.train), valid=beside(splits.valid))
+
+
+def beside(ds: xr.Dataset) -> xr.Dataset:
+    """Trajectories from every twentieth state of a trajectory and a kick."""
     starts = ds["state"].transpose("sample", "time", "component").values[:, :-1:KICKED_STEPS]
     starts = starts.reshape(-1, starts.shape[-1])
     kicks = np.random.default_rng(len(starts)).standard_normal(starts.shape)

@@ -161,14 +161,21 @@ def bilinear(job: Job) -> Model:
     return NeuralODE(NeuralODEOptions(field=BilinearOptions(products=3)), training=training)
 
 
-def recover_them(ds: xr.Dataset) -> xr.Dataset:
-    """Trajectories of one quadratic field that fit the observations; the truth is not looked at."""
-    return recovered(ds.drop_vars("truth"), options=RECOVERY)
+def recover_them(splits: Splits) -> Splits:
+    """Trajectories of one quadratic field that fit the observations; the truth is not looked at.
+
+    The field is found from the training data alone; those of validation show where its solutions
+    pass through what was observed there.
+    """
+    train, rates = recovered(splits.train.drop_vars("truth"), options=RECOVERY)
+    valid = solutions_through(splits.valid.drop_vars("truth"), rates)
+    return replace(splits, train=train, valid=valid)
 
 
-def smooth_them(ds: xr.Dataset) -> xr.Dataset:
+def smooth_them(splits: Splits) -> Splits:
     """Each component smoothed by itself."""
-    return smoothed(ds.drop_vars("truth"))
+    train, valid = (smoothed(ds.drop_vars("truth")) for ds in (splits.train, splits.valid))
+    return replace(splits, train=train, valid=valid)
 
 
 # Assimilation with the learned field.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -197,8 +197,8 @@ class Case:
         metrics: each is taken on every test set; `metric@set` names it on the others.
         accept: tier -> model -> metric (or `metric@set`) or diagnostic -> bound.
         diagnostics: each is taken of every model, once.
-        prepare: model -> what it is fitted on instead, made of the training and of the validation
-            data: smoothed ones, say. All models predict from the same data.
+        prepare: model -> splits that it is fitted on instead, made of those of the case: smoothed
+            ones, say. All models predict from the same data.
         figures: name -> matplotlib figure; a label of the figure is its caption.
         tables: name -> further table of the report.
 
@@ -218,7 +218,7 @@ class Case:
     figures: Callable[[Outcome], Mapping[str, Figure]] = field(default=_no_figures)
     tables: Callable[[Outcome], Mapping[str, Table]] = field(default=_no_tables)
     diagnostics: Mapping[str, Diagnostic] = field(default_factory=dict)
-    prepare: Mapping[str, Callable[[xr.Dataset], xr.Dataset]] = field(default_factory=dict)
+    prepare: Mapping[str, Callable[[Splits], Splits]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.models or not self.metrics:
@@ -242,10 +242,7 @@ class Case:
 
     def prepared(self, model: str, splits: Splits) -> Splits:
         """The splits with the training and validation data that a model is fitted on."""
-        if model not in self.prepare:
-            return splits
-        prepare = self.prepare[model]
-        return replace(splits, train=prepare(splits.train), valid=prepare(splits.valid))
+        return self.prepare[model](splits) if model in self.prepare else splits
 
     def unit(self, score: str) -> str:
         """The unit of a metric, of `metric@set`, or of a diagnostic."""

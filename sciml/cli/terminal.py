@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+MOST_COLUMNS = 8
+"""Figures beside each other at most; more of them stand below each other, a column a model."""
+
+
 def complain(what: str) -> None:
     """One line on stderr."""
     print(f"sciml: {what}", file=sys.stderr)
@@ -104,13 +108,23 @@ def print_result(case: Case, result: Result) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     known = [*case.metrics, *case.diagnostics]
     keys = [key for key in known if any(key in m.metrics for m in result.models.values())]
+    heads = [*keys, "fit, s", "predict, s/sample"]
+    columns = {
+        name: [_cell(model.metrics[key]) for key in keys]
+        + [f"{model.fit_seconds:.3g}", f"{model.predict_seconds:.3g}"]
+        for name, model in result.models.items()
+    }
+    corner, side, above = "model", list(columns), heads
+    body = list(columns.values())
+    if len(heads) > MOST_COLUMNS:
+        corner, side, above = "", heads, list(columns)
+        body = [list(row) for row in zip(*columns.values(), strict=True)]
     table = Table(title=f"{case.name}, tier {result.tier}, seed {result.seed}")
-    table.add_column("model")
-    for name in [*keys, "fit, s", "predict, s/sample"]:
-        table.add_column(name, justify="right")
-    for name, model in result.models.items():
-        scores = [_cell(model.metrics[key]) for key in keys]
-        table.add_row(name, *scores, f"{model.fit_seconds:.3g}", f"{model.predict_seconds:.3g}")
+    table.add_column(corner, no_wrap=True)
+    for name in above:
+        table.add_column(name, justify="right", overflow="fold")
+    for name, cells in zip(side, body, strict=True):
+        table.add_row(name, *cells)
     console.print(table)
     for name, metric, score in result.shortfalls():
         console.print(f"[red]falls short[/]: {metric} of {name}: {_cell(score)}", highlight=False)

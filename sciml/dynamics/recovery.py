@@ -98,30 +98,31 @@ def recover(
 
 
 def recovered(
-    ds: xr.Dataset,
-    *,
-    model: nn.Module | None = None,
-    options: RecoveryOptions | None = None,
-) -> xr.Dataset:
-    """Labelled noisy, partial observations to trajectories at all times, solutions of one field.
+    ds: xr.Dataset, *, options: RecoveryOptions | None = None
+) -> tuple[xr.Dataset, Polynomial]:
+    """Trajectories behind labelled noisy, partial observations, and the field that they solve.
 
-    Whatever learns from clean trajectories can be fitted on them; see `recover`.
+    The field is a polynomial of degree two; see `recover`. Whatever learns from clean trajectories
+    can be fitted on these.
 
     Args:
         ds: `state` [sample, time, component], with `mask` where values lack.
-        model: the field, changed in place; a polynomial of degree two if not given.
         options: of the recovery.
+
+    Returns:
+        The data set with `state` at all times, and the field.
 
     >>> import numpy as np
     >>> from sciml.dynamics.systems import trajectories
     >>> ds = trajectories(np.arange(30) * 0.01, samples=4)
-    >>> found = recovered(ds, options=RecoveryOptions(rounds=0))
+    >>> found, field = recovered(ds, options=RecoveryOptions(rounds=0))
     >>> bool((abs(found["state"] - ds["state"]) < 1e-4).all())
     True
     """
-    if model is None:
-        model = Polynomial(ds.sizes["component"]).double()
-    return with_states(ds, recover(model, Observations.of(ds), options=options).trajectory)
+    seen, names = Observations.of(ds), [str(name) for name in ds["component"].values]
+    field = Polynomial(len(names), names=names).double()
+    found = recover(field, seen, options=options)
+    return with_states(ds, found.trajectory), field
 
 
 def solutions_through(
