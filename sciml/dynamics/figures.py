@@ -35,22 +35,12 @@ VALID = 0.4
 
 def attractors(truth: xr.Dataset, predictions: Mapping[str, xr.Dataset]) -> Figure:
     """The long run of the truth and of each model, x against z."""
-    from matplotlib.figure import Figure
-
-    panels = {"truth": truth, **predictions}
-    figure = Figure(figsize=(WIDTH, 0.6 + 1.7 * -(-len(panels) // 4)), layout="constrained")
-    grid = figure.subplots(-(-len(panels) // 4), 4, sharex=True, sharey=True, squeeze=False)
-    for axes, (name, ds) in zip(grid.flat, panels.items(), strict=False):
+    runs = {"truth": truth, **predictions}
+    figure, panels = _panels(list(runs), xlabel="x", ylabel="z")
+    for axes, (name, ds) in zip(panels, runs.items(), strict=True):
         run = ds["state"].isel(sample=0)
         colour = TRUTH if name == "truth" else "C0"
         axes.plot(run.sel(component="x"), run.sel(component="z"), color=colour, lw=0.25)
-        axes.set_title(name)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
-    for axes in grid[:, 0]:
-        axes.set_ylabel("z")
-    for axes in grid[-1]:
-        axes.set_xlabel("x")
     figure.set_label(
         "Long runs from the same initial state: the attractor of the truth, and those of the models"
     )
@@ -94,27 +84,25 @@ def error_growth(
 
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.subplots()
-    time = _leads(truth)
+    time, least = _leads(truth), VALID
     for place, (name, prediction) in enumerate(predictions.items()):
         error = np.median(_error(truth, prediction), axis=0)
         shown = (time > 0) & (error > 0) & np.isfinite(error)
         dashes = ("-", "--")[place % 2]
         axes.semilogy(time[shown], error[shown], label=name, lw=1.1, ls=dashes)
+        least = min(least, error[shown].min(initial=VALID))
     axes.axhline(VALID, color="C3", lw=0.8, ls=":")
-    _slope(axes, exponent, float(time[-1]))
-    axes.set(xlabel="time ahead [Lyapunov times]", ylabel="normalised error", ylim=(1e-12, 5))
+    early = np.array([0.0, 0.45 * time[-1]])
+    slope = 0.1 * least * np.exp(exponent * LYAPUNOV_TIME * early)
+    axes.semilogy(early, slope, color=TRUTH, lw=0.9, ls="-.", label="Lyapunov slope")
+    axes.set(xlabel="time ahead [Lyapunov times]", ylabel="normalised error")
+    axes.set_ylim(0.03 * least, 5)
     axes.legend(fontsize=7, ncols=2, loc="lower right")
     figure.set_label(
         "Growth of the median error of forecasts; dash-dotted, the slope of the largest "
         f"Lyapunov exponent; dotted, the limit {VALID:g} of a valid forecast"
     )
     return figure
-
-
-def _slope(axes: Axes, exponent: float, end: float) -> None:
-    time = np.array([0.0, 0.45 * end])
-    line = 1e-11 * np.exp(exponent * LYAPUNOV_TIME * time)
-    axes.semilogy(time, line, color=TRUTH, lw=0.9, ls="-.", label="Lyapunov slope")
 
 
 def recovery_figure(observed: xr.Dataset, recovered: xr.Dataset, *, sample: int = 0) -> Figure:
@@ -147,23 +135,12 @@ def recovery_figure(observed: xr.Dataset, recovered: xr.Dataset, *, sample: int 
 
 def return_maps(truth: xr.Dataset, predictions: Mapping[str, xr.Dataset]) -> Figure:
     """Each maximum of z against the one before it, of the truth and of each model."""
-    from matplotlib.figure import Figure
-
-    panels = {name: ds for name, ds in predictions.items() if "z" in ds["component"].values}
-    rows = -(-len(panels) // 4)
-    figure = Figure(figsize=(WIDTH, 0.6 + 1.7 * rows), layout="constrained")
-    grid = figure.subplots(rows, 4, sharex=True, sharey=True, squeeze=False)
+    runs = {name: ds for name, ds in predictions.items() if "z" in ds["component"].values}
+    figure, panels = _panels(list(runs), xlabel="maximum of z", ylabel="next maximum of z")
     before, after = _pairs(truth)
-    for axes, (name, ds) in zip(grid.flat, panels.items(), strict=False):
+    for axes, ds in zip(panels, runs.values(), strict=True):
         axes.plot(before, after, ".", color="0.7", markersize=1.5)
         axes.plot(*_pairs(ds), ".", color="C0", markersize=1.5)
-        axes.set_title(name)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
-    for axes in grid[:, 0]:
-        axes.set_ylabel("next maximum of z")
-    for axes in grid[-1]:
-        axes.set_xlabel("maximum of z")
     figure.set_label("Lorenz's return map of the maxima of z: grey the truth, blue the models")
     return figure
 
@@ -189,6 +166,26 @@ def scheme_errors(
         "step that the learned tableau was fitted at"
     )
     return figure
+
+
+def _panels(names: Sequence[str], *, xlabel: str, ylabel: str) -> tuple[Figure, list[Axes]]:
+    """A figure with a titled panel for each name, four a row, all on the same axes."""
+    from matplotlib.figure import Figure
+
+    rows = -(-len(names) // 4)
+    figure = Figure(figsize=(WIDTH, 0.6 + 1.7 * rows), layout="constrained")
+    grid = figure.subplots(rows, 4, sharex=True, sharey=True, squeeze=False)
+    panels = list(grid.flat)
+    for axes, name in zip(panels, names, strict=False):
+        axes.set_title(name)
+    for axes in panels[len(names) :]:
+        axes.set_axis_off()
+    for axes in grid[:, 0]:
+        axes.set_ylabel(ylabel)
+    for axes in panels[max(len(names) - 4, 0) : len(names)]:
+        axes.set_xlabel(xlabel)
+        axes.tick_params(labelbottom=True)
+    return figure, panels[: len(names)]
 
 
 def _leads(truth: xr.Dataset) -> Float[np.ndarray, " lead"]:
