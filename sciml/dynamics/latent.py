@@ -241,9 +241,16 @@ class LatentDynamics:
         return self._labelled(ds, together)
 
     def starts(self, count: int) -> Float[Tensor, "batch component"]:
-        """So many states of the training series, evenly spread: where long runs may begin."""
+        """So many states beside those of the training series: where long runs may begin.
+
+        States of one series stay on one orbit. A kick of a hundredth of their standard deviation
+        makes runs of a chaotic system part ways.
+        """
         states = self.states.flatten(0, 1)
-        return states[torch.linspace(0, len(states) - 1, count).long()]
+        spread = states[torch.linspace(0, len(states) - 1, count).long()]
+        generator = torch.Generator().manual_seed(count)
+        kicks = torch.randn(spread.shape, generator=generator, dtype=spread.dtype)
+        return spread + 0.01 * states.std(0) * kicks
 
     def save(self, folder: Path) -> None:
         """Write `latent.json` and `latent.safetensors`."""

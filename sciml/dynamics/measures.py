@@ -150,7 +150,7 @@ def _on_attractor(count: int) -> Tensor:
 def _spectrum(
     field: Field, starts: Starts, step: float, count: int, duration: float
 ) -> LyapunovSpectrum:
-    begin, spin_up = starts(count), min(duration, 5.0)
+    begin, spin_up = starts(count), min(duration, 10.0)
     with torch.no_grad():
         return lyapunov_spectrum(field, begin, step=step, duration=duration, spin_up=spin_up)
 

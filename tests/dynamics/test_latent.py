@@ -71,6 +71,18 @@ def test_missing_observations_of_the_history_are_done_without(
     np.testing.assert_allclose(found["state"].values, ds["state"].values, rtol=0, atol=1e-5)
 
 
+def test_long_runs_begin_on_orbits_of_their_own_beside_the_training_series(
+    oscillator: LatentDynamics,
+) -> None:
+    series = oscillator.states.flatten(0, 1)
+    found = oscillator.starts(50)
+    distance = (torch.cdist(found, series).amin(1) / series.std(0).norm()).numpy()
+    assert distance.max() < 0.05
+    energies = (found - series.mean(0)).square().sum(1)
+    assert len(energies.unique()) == 50
+    torch.testing.assert_close(found, oscillator.starts(50), rtol=0, atol=0)
+
+
 def test_saved_and_loaded_it_forecasts_the_same(oscillator: LatentDynamics, tmp_path: Path) -> None:
     oscillator.save(tmp_path)
     ds = oscillations(np.array([0.3]))
