@@ -138,10 +138,18 @@ def return_maps(truth: xr.Dataset, predictions: Mapping[str, xr.Dataset]) -> Fig
     runs = {name: ds for name, ds in predictions.items() if "z" in ds["component"].values}
     figure, panels = _panels(list(runs), xlabel="maximum of z", ylabel="next maximum of z")
     before, after = _pairs(truth)
+    margin = 0.25 * np.ptp(after)
+    panels[0].set(
+        xlim=(before.min() - margin, before.max() + margin),
+        ylim=(after.min() - margin, after.max() + margin),
+    )
     for axes, ds in zip(panels, runs.values(), strict=True):
         axes.plot(before, after, ".", color="0.7", markersize=1.5)
         axes.plot(*_pairs(ds), ".", color="C0", markersize=1.5)
-    figure.set_label("Lorenz's return map of the maxima of z: grey the truth, blue the models")
+    figure.set_label(
+        "Lorenz's return map of the maxima of z: grey the truth, blue the models, cut off where "
+        "they leave its neighbourhood"
+    )
     return figure
 
 
