@@ -87,7 +87,7 @@ SCALES = {
         long=1000,
         iterations=25,
         hidden=(24,),
-        mlp=40,
+        mlp=25,
         latent=replace(LATENT, trials=15, choices=4, iterations=60),
         spectrum=(100, 1.0),
         scheme=300,
