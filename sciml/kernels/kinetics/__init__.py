@@ -62,8 +62,9 @@ def production_rates(
         mechanism: species and reactions.
         temperature: T in K.
         concentrations: c in kmol/m³, of the species in their order.
-        backend: `reference` (torch, any device), `cpu` (numba, one thread; float64 inside),
-            `triton` (CUDA, float32), or `auto`, the fastest that can run where the states are.
+        backend: `reference` (torch, any device), `cpu` (numba, one thread), `triton` (CUDA), or
+            `auto`, the fastest that can run where the states are. The fast ones take float32 and
+            float64 and compute in float64.
 
     Returns:
         ω in kmol/(m³ s), and the heat in W/m³.
@@ -99,7 +100,9 @@ def production_rates(
     tensor([[-12.,   6.]])
     """
     _check(mechanism, temperature, concentrations)
-    chosen = choose(backend, temperature.detach(), concentrations.detach())
+    both = (torch.float32, torch.float64)
+    precisions = {"cpu": both, "triton": both}
+    chosen = choose(backend, temperature.detach(), precisions=precisions)
     if chosen == "reference":
         return reference.production_rates(mechanism, temperature, concentrations)
     fast = import_module(f"{__name__}.{chosen}")

@@ -13,7 +13,14 @@ from torch import Tensor
 from sciml.kernels.kinetics.mechanism import GAS_CONSTANT, Chebyshev, Mechanism
 from sciml.kernels.kinetics.tables import Tables, tables
 
-__all__ = ["enthalpies", "entropies", "gibbs_energies", "production_rates", "rate_constants"]
+__all__ = [
+    "enthalpies",
+    "entropies",
+    "gibbs_energies",
+    "heat_capacities",
+    "production_rates",
+    "rate_constants",
+]
 
 _TINY = 1e-300
 
@@ -56,26 +63,22 @@ def rate_constants(t: Tables, T: Temperature, c: Species) -> Reactions:
     return torch.stack(columns, dim=1) * torch.where(put(t.multiplied) > 0, third, 1.0)
 
 
+def heat_capacities(t: Tables, T: Temperature) -> Species:
+    """cp/R."""
+    zero = torch.zeros_like(T)
+    return _polynomials(t, T, torch.ones_like(T), T, T**2, T**3, T**4, zero, zero)
+
+
 def enthalpies(t: Tables, T: Temperature) -> Species:
     """h/(R T)."""
-    return _polynomials(
-        t,
-        T,
-        lambda a: (
-            (a[0] + T * (a[1] / 2 + T * (a[2] / 3 + T * (a[3] / 4 + T * a[4] / 5)))) + a[5] / T
-        ),
-    )
+    one, zero = torch.ones_like(T), torch.zeros_like(T)
+    return _polynomials(t, T, one, T / 2, T**2 / 3, T**3 / 4, T**4 / 5, 1 / T, zero)
 
 
 def entropies(t: Tables, T: Temperature) -> Species:
     """s/R at the reference pressure."""
-    return _polynomials(
-        t,
-        T,
-        lambda a: (
-            (a[0] * T.log() + T * (a[1] + T * (a[2] / 2 + T * (a[3] / 3 + T * a[4] / 4)))) + a[6]
-        ),
-    )
+    one, zero = torch.ones_like(T), torch.zeros_like(T)
+    return _polynomials(t, T, T.log(), T, T**2 / 2, T**3 / 3, T**4 / 4, zero, one)
 
 
 def gibbs_energies(t: Tables, T: Temperature) -> Species:
@@ -83,11 +86,11 @@ def gibbs_energies(t: Tables, T: Temperature) -> Species:
     return enthalpies(t, T) - entropies(t, T)
 
 
-def _polynomials(t: Tables, T: Temperature, form: Callable[..., Tensor]) -> Species:
-    put, columns = _like(T), []
-    for low, high, middle in zip(put(t.low), put(t.high), t.middle, strict=True):
-        columns.append(torch.where(middle >= T, form(low), form(high)))
-    return torch.stack(columns, dim=1)
+def _polynomials(t: Tables, T: Temperature, *basis: Temperature) -> Species:
+    """Σ a_i basis_i with NASA's coefficients of the range that T lies in."""
+    put, powers = _like(T), torch.stack(basis, dim=1)
+    low, high = powers @ put(t.low).T, powers @ put(t.high).T
+    return torch.where(T[:, None] <= put(t.middle), low, high)
 
 
 def _products(orders: Float[np.ndarray, "reaction species"], c: Species) -> Reactions:
