@@ -11,13 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from sciml.chemistry.conservation import conserve_elements
 from sciml.chemistry.thermodynamics import enthalpy, temperature_of
 from sciml.kernels.kinetics import Mechanism
 
-__all__ = ["States", "along", "join", "mix", "perturb", "restore_elements"]
-
-_ITERATIONS = 60
-_TRACE = 1e-30
+__all__ = ["States", "along", "join", "mix", "perturb"]
 
 
 class States(NamedTuple):
@@ -81,54 +79,12 @@ def perturb(
     T, p, Y = states
     strength = 10 ** rng.uniform(-2, 0, len(T))
     moved = Y * np.exp(composition * strength[:, None] * rng.standard_normal(Y.shape))
+    kept = conserve_elements(mechanism, torch.from_numpy(moved), torch.from_numpy(Y))
     return States(
         T * np.exp(temperature * strength * rng.standard_normal(len(T))),
         p * np.exp(pressure * strength * rng.standard_normal(len(T))),
-        restore_elements(mechanism, moved, Y),
+        kept.numpy(),
     )
-
-
-def restore_elements(
-    mechanism: Mechanism,
-    mass_fractions: Float[np.ndarray, "cell species"],
-    like: Float[np.ndarray, "cell species"],
-) -> Float[np.ndarray, "cell species"]:
-    r"""The nearest composition with the elements of another.
-
-    Of all compositions with those elements, the one with the least relative entropy
-    Σ (Y/W) ln(Y/Y₀): every mass fraction is multiplied by exp(Σ_e λ_e a_ek), which keeps it
-    positive, and the multipliers λ follow by Newton's method. The sum is one, as the mass is that
-    of the elements.
-
-    Args:
-        mechanism: of the species.
-        mass_fractions: Y₀, positive where the elements are needed.
-        like: whose elements are taken.
-
-    Raises:
-        ValueError: a composition that cannot hold those elements.
-    """
-    atoms, weights = mechanism.composition, mechanism.molecular_weights
-    moles = mass_fractions / weights
-    wanted = (like / weights) @ atoms.T
-    scale = np.maximum(wanted, _TRACE)
-    multipliers = np.zeros_like(wanted)
-    for _ in range(_ITERATIONS):
-        found = moles * np.exp(multipliers @ atoms)
-        missing = wanted - found @ atoms.T
-        if np.all(np.abs(missing) <= 1e-14 * scale):
-            break
-        curvature = np.einsum("ek,nk,fk->nef", atoms, found, atoms)
-        # An element that is not there has no equation.
-        diagonal = np.einsum("nee->ne", curvature)
-        diagonal[:] = np.where(diagonal > 0, diagonal * (1 + 1e-12), 1.0)
-        step = np.linalg.solve(curvature, missing[..., None])[..., 0]
-        multipliers += (
-            step * np.minimum(1.0, 2.0 / np.maximum(np.abs(step).max(1), 1e-300))[:, None]
-        )
-    else:
-        _refuse(missing / scale)
-    return found * weights
 
 
 def mix(
@@ -160,12 +116,3 @@ def mix(
     h, mass_fractions = mixed(enthalpy(mechanism, T, Y)), mixed(Y)
     found = temperature_of(mechanism, h, mass_fractions, guess=mixed(T))
     return States(found.numpy(), mixed(p).numpy(), mass_fractions.numpy())
-
-
-def _refuse(relative: Float[np.ndarray, "cell element"]) -> None:
-    worst = int(np.abs(relative).max(1).argmax())
-    if not np.abs(relative).max() <= 1e-10:
-        raise ValueError(
-            f"no composition like that of cell {worst} has the elements asked for; the species "
-            "with these elements must have positive mass fractions"
-        )

@@ -20,7 +20,6 @@ from sciml.chemistry import (
     states_of,
 )
 from sciml.chemistry.generation import KINDS
-from sciml.chemistry.sampling import restore_elements
 from sciml.chemistry.thermodynamics import enthalpy
 from sciml.data import generate, load
 from sciml.kernels.kinetics import Mechanism
@@ -81,21 +80,6 @@ def test_perturbed_states_keep_their_elements_and_stay_physical(
     assert 1e-4 < np.median(strength) < 0.03 < 5 * strength.max()
     inert = mechanism.names.index("N2")
     np.testing.assert_allclose(Y[:, inert], states.mass_fractions[:, inert], rtol=1e-12)
-
-
-def test_restored_elements_are_the_nearest_composition(
-    mechanism: Mechanism, rng: np.random.Generator
-) -> None:
-    """ln(Y/Y₀) of the reactive species is a sum over their atoms."""
-    like, other = rng.dirichlet(np.ones(len(mechanism.species)), (2, 40))
-    found = restore_elements(mechanism, other, like)
-    moved = np.log(found / other).T
-    multipliers, *_ = np.linalg.lstsq(mechanism.composition.T, moved, rcond=None)
-    np.testing.assert_allclose(mechanism.composition.T @ multipliers, moved, rtol=0, atol=1e-9)
-    with pytest.raises(ValueError, match="cell 0 has the elements asked for"):
-        bare = np.zeros((1, len(mechanism.species)))
-        bare[0, mechanism.names.index("N2")] = 1.0
-        restore_elements(mechanism, bare, like[:1])
 
 
 def test_mixtures_keep_enthalpy_and_elements_between_their_partners(
