@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch.func import jvp
 
 from sciml.chemistry import load_mechanism
 from sciml.kernels.kinetics import Arrhenius, Mechanism, production_rates
+from sciml.train.records import from_record, to_record
 
 cantera = pytest.importorskip("cantera", reason="Cantera is not installed")
 
@@ -241,6 +243,15 @@ def test_what_is_not_covered_is_refused_by_name(tmp_path: Path) -> None:
         load_mechanism("none.yaml")
     with pytest.raises(ValueError, match=r"'h2o2\.yaml'"):
         load_mechanism("h2o2.yaml", phase="none")
+
+
+def test_a_mechanism_is_stored_with_a_surrogate(every_form: Path) -> None:
+    mechanism = load_mechanism(every_form)
+    found = from_record(json.loads(json.dumps(to_record(mechanism))))
+    assert found.checksum == mechanism.checksum
+    assert [type(one.rate) for one in found.reactions] == [
+        type(one.rate) for one in mechanism.reactions
+    ]
 
 
 def test_checksum_tells_rates_apart_and_not_names() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float
@@ -66,7 +66,7 @@ class ThirdBody:
         default: ε of all others; 0 where a reaction names its only collider.
     """
 
-    efficiencies: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    efficiencies: Mapping[str, float] = field(default_factory=dict)
     default: float = 1.0
 
 
@@ -154,7 +154,7 @@ class Reaction:
     equation: str
     reactants: Mapping[str, float]
     products: Mapping[str, float]
-    orders: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    orders: Mapping[str, float] = field(default_factory=dict)
     reversible: bool = True
     rate: Rate
     third_body: ThirdBody | None = None
@@ -183,9 +183,10 @@ class Mechanism:
     @cached_property
     def checksum(self) -> str:
         """SHA-256 of all that bears on a rate: the name and the equations' spelling do not."""
-        reactions = [replace(one, equation="") for one in self.reactions]
-        told = (self.atomic_weights, self.species, reactions, self.reference_pressure)
-        return hashlib.sha256(repr(told).encode()).hexdigest()
+        told = asdict(replace(self, name=""))
+        for reaction in told["reactions"]:
+            del reaction["equation"]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
