@@ -156,6 +156,11 @@ def test_numbers_as_they_are_shown(value, shown):
     assert html.number(value) == shown
 
 
+def test_a_semicolon_may_stand_in_a_doi():
+    found = html.link("Lorenz 1963, doi:10.1175/020<0130:DNF>2.0.CO;2; and others")
+    assert found.endswith("doi:10.1175/020&lt;0130:DNF&gt;2.0.CO;2</a>; and others")
+
+
 def test_a_reference_without_doi_is_text():
     assert html.link("Lamb & Hydro, 1932") == "Lamb &amp; Hydro, 1932"
     assert re.fullmatch(r'<a href="https://doi.org/10.1/x">.*</a>', html.link("10.1234/x")) is None

@@ -114,6 +114,10 @@ def definitions(pairs: Iterable[tuple[str, str]], kind: str) -> str:
     return element("dl", inner, kind)
 
 
+DOI = r"(?:https?://doi\.org/|doi:\s*)?(10\.\d{4,9}/(?:[^\s;,]|[;,](?=\S))+)"
+"""A semicolon or a comma may stand in one; before a space it ends it."""
+
+
 def link(reference: str) -> str:
     """A reference with its DOI, where it names one, made a link.
 
@@ -121,7 +125,7 @@ def link(reference: str) -> str:
     'Guo et al., <a href="https://doi.org/10.1145/2939672.2939738">doi:10.1145/2939672.2939738</a>.'
     """
     pieces, end = [], 0
-    for found in re.finditer(r"(?:https?://doi\.org/|doi:\s*)?(10\.\d{4,9}/[^\s;,]+)", reference):
+    for found in re.finditer(DOI, reference):
         doi = found[1].rstrip(".)")
         stop = found.end() - len(found[1]) + len(doi)
         pieces.append(text(reference[end : found.start()]))
