@@ -6,13 +6,14 @@ from sciml.nn.activation import Activation, activation_layer
 from sciml.nn.conv import ConvBlock, Film, Norm, Padding, ResidualBlock, convolution
 from sciml.nn.encoder_decoder import EncoderDecoder
 from sciml.nn.mlp import MLP
-from sciml.nn.scaling import MinMax, Scaling, Standardize
+from sciml.nn.scaling import BoxCox, MinMax, Scaling, Standardize
 from sciml.nn.size import at_any_size, pad_to_multiple
 from sciml.nn.unet import UNet
 
 __all__ = [
     "MLP",
     "Activation",
+    "BoxCox",
     "ConvBlock",
     "EncoderDecoder",
     "Film",

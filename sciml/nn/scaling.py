@@ -1,4 +1,4 @@
-"""Affine scalings per channel, kept in buffers so that they travel with the weights."""
+"""Affine scalings per channel, in buffers that travel with the weights, and a power transform."""
 
 from __future__ import annotations
 
@@ -127,6 +127,52 @@ class MinMax(Scaling):
         high = torch.stack([c.max() for c in columns])
         self._set((high + low) / 2, (high - low) / 2, torch.maximum(low.abs(), high.abs()))
         return self
+
+
+class BoxCox(nn.Module):
+    r"""Power transform of non-negative numbers over many decades and its inverse.
+
+    $z = (x^\lambda - 1)/\lambda$, the logarithm in the limit $\lambda = 0$; a small positive
+    $\lambda$ keeps zero finite, at $-1/\lambda$. Box and Cox, "An analysis of transformations",
+    J. R. Stat. Soc. B 26 (1964) 211, doi:10.1111/j.2517-6161.1964.tb00553.x.
+
+    Args:
+        exponent: $\lambda$, from 0 to 1.
+        floor: least $x$ that is told from zero, so that values and slopes stay finite.
+
+    Raises:
+        ValueError: an exponent out of that range, or a floor that is not positive.
+
+    Example:
+        >>> transform = BoxCox(0.1)
+        >>> z = transform(torch.tensor([1e-12, 1e-6, 1.0], dtype=torch.float64))
+        >>> [round(value, 2) for value in z.tolist()]
+        [-9.37, -7.49, 0.0]
+        >>> [f"{value:.0e}" for value in transform.inverse(z).tolist()]
+        ['1e-12', '1e-06', '1e+00']
+    """
+
+    def __init__(self, exponent: float = 0.1, *, floor: float = 1e-30) -> None:
+        super().__init__()
+        if not 0 <= exponent <= 1 or floor <= 0:
+            raise ValueError(
+                f"exponent {exponent} and floor {floor} were given; give an exponent from 0 to 1 "
+                "and a positive floor"
+            )
+        self.exponent, self.floor = exponent, floor
+
+    def forward(self, x: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Transformed values of `x`."""
+        x = x.clamp_min(self.floor)
+        if self.exponent == 0:
+            return x.log()
+        return torch.expm1(self.exponent * x.log()) / self.exponent
+
+    def inverse(self, z: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Values, never negative, of the transformed `z`."""
+        if self.exponent == 0:
+            return z.exp()
+        return (1 + self.exponent * z).clamp_min(0) ** (1 / self.exponent)
 
 
 def _check(column: Float[Tensor, " value"] | Bool[Tensor, " value"], channel: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sciml.nn import MinMax, Scaling, Standardize
+from sciml.nn import BoxCox, MinMax, Scaling, Standardize
 
 RNG = np.random.default_rng(3)
 VALUES = RNG.normal(5.0, [[[2.0]], [[300.0]]], size=(16, 2, 6, 5))
@@ -79,3 +79,30 @@ def test_bad_values_are_refused() -> None:
         MinMax(1).fit(np.ones((3, 1)), where=np.zeros((3, 1), dtype=bool))
     with pytest.raises(ValueError, match="3 channels, expected 2"):
         Standardize(2)(torch.ones(4, 3))
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.1, 0.5, 1.0])
+def test_the_power_transform_is_that_of_box_and_cox(exponent: float) -> None:
+    transform = BoxCox(exponent)
+    x = torch.as_tensor(10 ** RNG.uniform(-20, 2, 200))
+    expected = x.log() if exponent == 0 else (x**exponent - 1) / exponent
+    torch.testing.assert_close(transform(x), expected, rtol=1e-13, atol=1e-15)
+    back = transform.inverse(transform(x))
+    torch.testing.assert_close(back, x, rtol=1e-11, atol=1e-15)
+    assert bool((transform(x.sort().values).diff() >= 0).all())
+
+
+def test_powers_tend_to_the_logarithm() -> None:
+    x = torch.as_tensor(10 ** RNG.uniform(-3, 3, 50))
+    torch.testing.assert_close(BoxCox(1e-9)(x), x.log(), rtol=1e-7, atol=1e-7)
+
+
+def test_zero_and_less_stay_finite_and_never_come_back_negative() -> None:
+    transform = BoxCox(0.1)
+    x = torch.tensor([0.0, -1e-20], dtype=torch.float64, requires_grad=True)
+    z = transform(x)
+    z.sum().backward()
+    assert bool(z.isfinite().all()) and x.grad is not None and bool(x.grad.isfinite().all())
+    assert float(transform.inverse(torch.tensor(-20.0))) == 0.0
+    with pytest.raises(ValueError, match="give an exponent from 0 to 1"):
+        BoxCox(-0.5)
