@@ -83,14 +83,14 @@ SCALES = {
     "smoke": Scale(
         steps=500,
         forecasts=100,
-        ahead=12,
+        ahead=10,
         long=1000,
         iterations=25,
         hidden=(24,),
         mlp=25,
         latent=replace(LATENT, trials=15, choices=4, iterations=60),
         spectrum=(100, 1.0),
-        scheme=300,
+        scheme=100,
     ),
     "full": Scale(
         steps=4000,

@@ -232,7 +232,7 @@ def _predict_seconds(model: Model, ds: xr.Dataset, first: float) -> float:
     The first prediction may have compiled or loaded something, so that it counts only where it
     took so long that it is not worth repeating.
     """
-    times = [first] if first > 5.0 else []
+    times = [first] if first > 1.0 else []
     while len(times) < 5 and sum(times) < 1.0:
         start = time.perf_counter()
         model.predict(ds)
