@@ -127,6 +127,7 @@ class _Component:
 
     @classmethod
     def of(cls, rows: Tensor, values: Tensor, seen: Tensor) -> _Component:
+        """From the times, the values and whether each was seen, [sample, time]."""
         known = values[seen]
         first = (~seen).to(torch.int8).argsort(dim=1, stable=True)[:, : int(seen.sum(1).max())]
         valid = seen.gather(1, first)

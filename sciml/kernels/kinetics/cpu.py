@@ -399,7 +399,48 @@ def _room(rows):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _load(first, n, T_all, c_all, T, by_T, log_T, log_p, total, c):  # type: ignore[no-untyped-def]
+    """A block of states; where cells are lacking, its last one again."""
+    for i in range(BLOCK):
+        cell = first + min(i, n - 1)
+        T[i], by_T[i], log_T[i] = T_all[cell], 1.0 / T_all[cell], math.log(T_all[cell])
+        total[i] = 0.0
+        for s in range(c_all.shape[1]):
+            c[s, i] = c_all[cell, s]
+            total[i] += c[s, i]
+        log_p[i] = math.log(GAS_CONSTANT * T[i] * total[i])
+
+
+@compiled
+def _load_seeds(first, n, seed_all, seeds_all, seed, seeds):  # type: ignore[no-untyped-def]
+    """What derivatives begin from, likewise."""
+    for i in range(BLOCK):
+        cell = first + min(i, n - 1)
+        seed[i] = seed_all[cell]
+        for s in range(len(seeds)):
+            seeds[s, i] = seeds_all[cell, s]
+
+
+@compiled
+def _finish(mode, T, h, cp, rates, seed, seed_total, found, rows):  # type: ignore[no-untyped-def]
+    """What the species add to the results of the reactions; the heat is -Σ h ω."""
+    for s in range(len(rows)):
+        for i in range(BLOCK):
+            if mode == _VALUES:
+                found[i] -= GAS_CONSTANT * T[i] * h[s, i] * rates[s, i]
+                rows[s, i] = rates[s, i]
+            elif mode == _TANGENTS:
+                found[i] -= GAS_CONSTANT * (
+                    T[i] * h[s, i] * rows[s, i] + cp[s, i] * rates[s, i] * seed[i]
+                )
+            else:
+                found[i] -= GAS_CONSTANT * cp[s, i] * rates[s, i] * seed[i]
+                rows[s, i] += seed_total[i]
+
+
+@compiled
 def _cells(mode, a, T_all, c_all, seed_all, seeds_all, found_all, rows_all):  # type: ignore[no-untyped-def]
+    """Blocks of cells through all reactions; what is found of the heat or of T has no row."""
     cells, count = c_all.shape
     derivatives = mode != _VALUES
     orders, products, net, colliders = a.orders, a.products, a.net, a.colliders
@@ -422,17 +463,9 @@ def _cells(mode, a, T_all, c_all, seed_all, seeds_all, found_all, rows_all):  # 
     room = _room(6)
     for first in range(0, cells, BLOCK):
         n = min(BLOCK, cells - first)
-        for i in range(BLOCK):  # the last block repeats its last cell
-            cell = first + min(i, n - 1)
-            T[i], by_T[i], seed[i] = T_all[cell], 1.0 / T_all[cell], seed_all[cell]
-            log_T[i] = math.log(T[i])
-            total[i] = 0.0
-            for s in range(count):
-                c[s, i] = c_all[cell, s]
-                total[i] += c[s, i]
-                if derivatives:
-                    seeds[s, i] = seeds_all[cell, s]
-            log_p[i] = math.log(GAS_CONSTANT * T[i] * total[i])
+        _load(first, n, T_all, c_all, T, by_T, log_T, log_p, total, c)
+        if derivatives:
+            _load_seeds(first, n, seed_all, seeds_all, seed, seeds)
         _thermodynamics(low, high, middle, T, log_T, h, g, cp, derivatives)
         rates[:] = 0.0
         rows[:] = 0.0
@@ -501,18 +534,7 @@ def _cells(mode, a, T_all, c_all, seed_all, seeds_all, found_all, rows_all):  # 
                     seeds, seed_total, slope, found, rows,
                 )  # fmt: skip
 
-        for s in range(count):
-            for i in range(BLOCK):
-                if mode == _VALUES:
-                    found[i] -= GAS_CONSTANT * T[i] * h[s, i] * rates[s, i]
-                    rows[s, i] = rates[s, i]
-                elif mode == _TANGENTS:
-                    found[i] -= GAS_CONSTANT * (
-                        T[i] * h[s, i] * rows[s, i] + cp[s, i] * rates[s, i] * seed[i]
-                    )
-                else:
-                    found[i] -= GAS_CONSTANT * cp[s, i] * rates[s, i] * seed[i]
-                    rows[s, i] += seed_total[i]
+        _finish(mode, T, h, cp, rates, seed, seed_total, found, rows)
         for i in range(n):
             found_all[first + i] = found[i]
             for s in range(count):
