@@ -308,6 +308,7 @@ case = Case(
     "Lorenz 1963, doi:10.1175/1520-0469(1963)020<0130:DNF>2.0.CO;2",
     generate=make,
     load=read,
+    threads=1,
     models={
         "bilinear, sub-steps": bilinear(substeps=4, window=1, stride=1),
         "bilinear, one step": bilinear(substeps=1, window=24, stride=6),

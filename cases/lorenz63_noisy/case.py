@@ -271,6 +271,7 @@ case = Case(
     reference="Nguyen, Ouala, Drumetz, Fablet 2020, doi:10.48550/arXiv.2009.02296",
     generate=make,
     load=read,
+    threads=1,
     models={
         "bilinear": bilinear,
         "analogs": lambda job: Analog(),

@@ -15,7 +15,16 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from sciml.case import Bound, Case, Job, Metric, Model, Outcome, Table
-from sciml.data import Splits, Unavailable, fetch, generate, load, names, split_by_group
+from sciml.data import (
+    Splits,
+    Unavailable,
+    fetch,
+    generate,
+    limited_threads,
+    load,
+    names,
+    split_by_group,
+)
 from sciml.flow import (
     CoarseSolver,
     EncoderDecoderOptions,
@@ -354,9 +363,7 @@ def _times(outcome: Outcome) -> Table:
     solver = _solver_seconds(test, SolverOptions())
     factor = SCALES[outcome.job.tier].coarse
     rows: list[Sequence[str | float]] = [("solver, same grid", solver, solver, 1.0, 1.0)]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with limited_threads(1):
         quick = _median_seconds(
             lambda: CoarseSolver(factor=factor).predict(test.isel(sample=slice(4))), per=4
         )
@@ -365,8 +372,6 @@ def _times(outcome: Outcome) -> Table:
             if isinstance(model, SteadyFlow):
                 one, many = _network_seconds(model, test, 1), _network_seconds(model, test, 64)
                 rows.append((name, one, many, solver / one, solver / many))
-    finally:
-        torch.set_num_threads(threads)
     return Table(
         title="Time per flow",
         columns=("", "batch 1 [s]", "batch 64 [s]", "speed-up at 1", "speed-up at 64"),

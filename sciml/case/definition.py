@@ -201,6 +201,7 @@ class Case:
             ones, say. All models predict from the same data.
         figures: name -> matplotlib figure; a label of the figure is its caption.
         tables: name -> further table of the report.
+        threads: at most so many for torch and numba, where small operations are quicker on few.
 
     Raises:
         ValueError: a bound or a preparation is set for a model, or a bound for a metric, that the
@@ -219,6 +220,7 @@ class Case:
     tables: Callable[[Outcome], Mapping[str, Table]] = field(default=_no_tables)
     diagnostics: Mapping[str, Diagnostic] = field(default_factory=dict)
     prepare: Mapping[str, Callable[[Splits], Splits]] = field(default_factory=dict)
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         if not self.models or not self.metrics:

@@ -19,6 +19,7 @@ from sciml.case.environment import data_of, environment
 from sciml.case.result import Bound, ModelResult, Result, Score
 from sciml.data.files import read_json, write_json
 from sciml.data.splits import Splits
+from sciml.data.threads import limited_threads
 
 __all__ = ["run"]
 
@@ -49,6 +50,14 @@ def run(case: Case, job: Job, *, stage: Stage = nullcontext) -> Outcome:
     """
     bounds = _bounds(case, job)
     _enter(case, job)
+    with limited_threads(case.threads):
+        return _outcome(case, job, bounds, stage)
+
+
+def _outcome(
+    case: Case, job: Job, bounds: Mapping[str, Mapping[str, Bound]], stage: Stage
+) -> Outcome:
+    """What came of the case, written to the folder."""
     surroundings = environment(job.device)
     with stage("data"):
         splits = case.load(job)

@@ -74,10 +74,11 @@ class Run:
         case = _load(self.case)
 
         from sciml.case import record, run
+        from sciml.data import limited_threads
         from sciml.report import write_report
 
         outcome = run(case, self._job(case), stage=stage)
-        with stage("report"):
+        with stage("report"), limited_threads(case.threads):
             report = write_report(case, outcome)
         print_result(case, outcome.result)
         print(f"report: {report}")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sciml.data.netcdf import load, save
     from sciml.data.samples import Samples
     from sciml.data.splits import Splits, split_by_group
+    from sciml.data.threads import limited_threads
 
 __all__ = [
     "Entry",
@@ -28,6 +29,7 @@ __all__ = [
     "entry",
     "fetch",
     "generate",
+    "limited_threads",
     "load",
     "names",
     "read_json",
@@ -44,6 +46,7 @@ _MODULES = {
     "netcdf": ("load", "save"),
     "samples": ("Samples",),
     "splits": ("Splits", "split_by_group"),
+    "threads": ("limited_threads",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

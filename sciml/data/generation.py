@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -27,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sciml.data.files import atomic, read_json, write_json
 from sciml.data.netcdf import require_units
+from sciml.data.threads import limited_threads
 
 __all__ = ["SampleFailure", "SampleTask", "generate"]
 
@@ -283,23 +283,9 @@ def _bar(progress: bool) -> Progress:
 def _in_process(
     task: SampleTask, indices: Iterable[int], seed: int, workers: int, parts: Path
 ) -> Iterator[bool]:
-    with _one_thread():
+    with limited_threads(1):
         for index in indices:
             yield _make(task, index, seed, parts)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread in the libraries that are loaded, as in a worker."""
-    loaded = [sys.modules[name] for name in ("torch", "numba") if name in sys.modules]
-    before = [library.get_num_threads() for library in loaded]
-    for library in loaded:
-        library.set_num_threads(1)
-    try:
-        yield
-    finally:
-        for library, threads in zip(loaded, before, strict=True):
-            library.set_num_threads(threads)
 
 
 def _in_workers(
