@@ -82,9 +82,9 @@ LATENT = LatentOptions(components=("x",), latent=2)
 SCALES = {
     "smoke": Scale(
         steps=500,
-        forecasts=100,
+        forecasts=50,
         ahead=10,
-        long=1000,
+        long=500,
         iterations=25,
         hidden=(24,),
         mlp=25,
