@@ -61,7 +61,7 @@ class IgnitionStates:
         """The states of one ignition."""
         fresh = self.unburnt(rng)
         trajectory = self._trajectory(fresh)
-        mechanism = _mechanism(self.solver)
+        mechanism = mechanism_of_solver(self.solver)
         seen = along(trajectory, self.along)
         chosen = rng.integers(self.along, size=self.near)
         near = perturb(States(*(array[chosen] for array in seen)), mechanism, rng)
@@ -121,7 +121,7 @@ def label(
         kind: index into `KINDS`; none leaves the variable out.
     """
     after = solver.advance(*states, time_step)
-    mechanism = _mechanism(solver)
+    mechanism = mechanism_of_solver(solver)
     both = ("state", "species")
     variables = {
         "temperature": ("state", states.temperature, {"units": "K"}),
@@ -148,7 +148,7 @@ def label(
 
 def provenance(solver: DirectIntegration) -> dict[str, str | float]:
     """What a file of labelled states says about them, for the `attributes` of `generate`."""
-    mechanism = _mechanism(solver)
+    mechanism = mechanism_of_solver(solver)
     return {
         "mechanism": mechanism.name,
         "mechanism_checksum": mechanism.checksum,
@@ -179,5 +179,5 @@ def states_of(ds: xr.Dataset) -> xr.Dataset:
 
 
 @lru_cache(maxsize=4)
-def _mechanism(solver: DirectIntegration) -> Mechanism:
+def mechanism_of_solver(solver: DirectIntegration) -> Mechanism:
     return load_mechanism(solver.mechanism, phase=solver.phase)

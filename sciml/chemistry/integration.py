@@ -33,6 +33,11 @@ class Advanced(NamedTuple):
     mass_fractions: Species
     failed: Bool[np.ndarray, " cell"]
 
+    @property
+    def trusted(self) -> Bool[np.ndarray, " cell"]:
+        """Cells that were integrated."""
+        return ~self.failed
+
 
 class Trajectory(NamedTuple):
     """States of one reactor, in time.

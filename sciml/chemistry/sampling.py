@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from sciml.chemistry.conservation import conserve_elements
-from sciml.chemistry.thermodynamics import enthalpy, temperature_of
 from sciml.kernels.kinetics import Mechanism
+from sciml.kernels.mixture.conservation import conserve_elements
+from sciml.kernels.mixture.thermodynamics import enthalpy, temperature_of
 
 __all__ = ["States", "along", "join", "mix", "perturb"]
 

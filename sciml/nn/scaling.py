@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sciml.kernels.mixture.step import boxcox, unboxcox
+
 Values = Tensor | np.ndarray
 
 
@@ -163,16 +165,11 @@ class BoxCox(nn.Module):
 
     def forward(self, x: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Transformed values of `x`."""
-        x = x.clamp_min(self.floor)
-        if self.exponent == 0:
-            return x.log()
-        return torch.expm1(self.exponent * x.log()) / self.exponent
+        return boxcox(x, self.exponent, floor=self.floor)
 
     def inverse(self, z: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Values, never negative, of the transformed `z`."""
-        if self.exponent == 0:
-            return z.exp()
-        return (1 + self.exponent * z).clamp_min(0) ** (1 / self.exponent)
+        return unboxcox(z, self.exponent)
 
 
 def _check(column: Float[Tensor, " value"] | Bool[Tensor, " value"], channel: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sciml.train.batches import Batch, Dataset
+from sciml.train.batches import Batch, Dataset, Rows
 from sciml.train.discrepancy import maximum_mean_discrepancy, median_distance
 from sciml.train.history import History
 from sciml.train.least_squares import LeastSquares
@@ -44,6 +44,7 @@ __all__ = [
     "Loss",
     "NonFiniteLoss",
     "Objective",
+    "Rows",
     "Rule",
     "TrainOptions",
     "Update",

@@ -27,6 +27,33 @@ class Dataset(Protocol):
 Batch = tuple[Tensor, ...]
 
 
+class Rows:
+    """Samples that are the rows of tensors in memory; a batch is read in one piece.
+
+    Args:
+        fields: tensors with the same number of rows.
+
+    Example:
+        >>> rows = Rows(torch.arange(3.0), torch.zeros(3, 2))
+        >>> len(rows), [field.shape for field in rows.batch([0, 2])]
+        (3, [torch.Size([2]), torch.Size([2, 2])])
+    """
+
+    def __init__(self, *fields: Tensor) -> None:
+        self.fields = fields
+
+    def __len__(self) -> int:
+        return len(self.fields[0])
+
+    def __getitem__(self, index: int, /) -> Batch:
+        return tuple(field[index] for field in self.fields)
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The samples of these indices, stacked."""
+        places = torch.as_tensor(indices)
+        return tuple(field[places] for field in self.fields)
+
+
 def shuffled(count: int, *, seed: int, epoch: int) -> np.ndarray:
     """The order of the samples in an epoch, a function of seed and epoch alone.
 
@@ -89,7 +116,10 @@ def read(
     """
     if workers == 0:
         for batch in batches:
-            yield collate([dataset[index] for index in batch])
+            if isinstance(dataset, Rows):
+                yield dataset.batch(batch)
+            else:
+                yield collate([dataset[index] for index in batch])
         return
     loader: DataLoader[Any] = DataLoader(
         dataset,  # type: ignore[arg-type]

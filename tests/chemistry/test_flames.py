@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sciml.chemistry import DirectIntegration, free_flame, load_mechanism
-from sciml.chemistry.thermodynamics import density
+from sciml.kernels.mixture.thermodynamics import density
 
 cantera = pytest.importorskip("cantera", reason="Cantera is not installed")
 

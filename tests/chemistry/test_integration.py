@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sciml.chemistry import DirectIntegration, load_mechanism
-from sciml.chemistry.thermodynamics import enthalpy
+from sciml.kernels.mixture.thermodynamics import enthalpy
 
 cantera = pytest.importorskip("cantera", reason="Cantera is not installed")
 

@@ -20,9 +20,9 @@ from sciml.chemistry import (
     states_of,
 )
 from sciml.chemistry.generation import KINDS
-from sciml.chemistry.thermodynamics import enthalpy
 from sciml.data import generate, load
 from sciml.kernels.kinetics import Mechanism
+from sciml.kernels.mixture.thermodynamics import enthalpy
 
 cantera = pytest.importorskip("cantera", reason="Cantera is not installed")
 

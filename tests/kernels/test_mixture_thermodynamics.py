@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sciml.chemistry import load_mechanism
-from sciml.chemistry.thermodynamics import (
+from sciml.kernels.kinetics import Mechanism
+from sciml.kernels.mixture.thermodynamics import (
     concentrations,
     density,
     enthalpy,
@@ -15,7 +16,6 @@ from sciml.chemistry.thermodynamics import (
     mean_molecular_weight,
     temperature_of,
 )
-from sciml.kernels.kinetics import Mechanism
 
 cantera = pytest.importorskip("cantera", reason="Cantera is not installed")
 

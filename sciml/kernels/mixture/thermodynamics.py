@@ -6,7 +6,7 @@ States are batches of cells; the equations are those of Cantera's `IdealGasPhase
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sciml.kernels.kinetics import GAS_CONSTANT, Mechanism
@@ -21,6 +21,7 @@ __all__ = [
     "heat_capacity",
     "mean_molecular_weight",
     "temperature_of",
+    "try_temperature_of",
 ]
 
 Cells = Float[Tensor, " cell"]
@@ -82,16 +83,37 @@ def temperature_of(
     Raises:
         ValueError: an enthalpy that the mixture has at no temperature in reach.
     """
+    T, found = try_temperature_of(
+        mechanism, enthalpies, mass_fractions, guess=guess, iterations=iterations
+    )
+    if not bool(found.all()):
+        worst = int((~found).nonzero()[0])
+        raise ValueError(
+            f"no temperature was found for the enthalpy of cell {worst}: Newton's method is at "
+            f"{float(T[worst]):.6g} K; check the enthalpy and the mass fractions"
+        )
+    return T
+
+
+def try_temperature_of(
+    mechanism: Mechanism,
+    enthalpies: Cells,
+    mass_fractions: Species,
+    *,
+    guess: Cells | None = None,
+    iterations: int = 30,
+) -> tuple[Cells, Bool[Tensor, " cell"]]:
+    """As `temperature_of`, and in which cells one was found, instead of an error."""
     with torch.no_grad():
         T = torch.full_like(enthalpies, 1000.0) if guess is None else guess.clone()
+        step = torch.full_like(T, torch.inf)
         for _ in range(iterations):
             step = _newton(mechanism, enthalpies, mass_fractions, T)
             T = T + step.clamp(-0.5 * T, T)
             if bool((step.abs() <= 1e-10 * T).all()):
                 break
-        else:
-            _refuse(step, T)
-    return T + _newton(mechanism, enthalpies, mass_fractions, T)
+    last = _newton(mechanism, enthalpies, mass_fractions, T)
+    return T + last, step.abs() <= 1e-8 * T
 
 
 def element_fractions(
@@ -104,15 +126,6 @@ def element_fractions(
 
 def _newton(mechanism: Mechanism, h: Cells, Y: Species, T: Cells) -> Cells:
     return (h - enthalpy(mechanism, T, Y)) / heat_capacity(mechanism, T, Y).detach()
-
-
-def _refuse(step: Cells, T: Cells) -> None:
-    worst = int((step / T).abs().argmax())
-    if not float((step / T).abs().max()) <= 1e-8:
-        raise ValueError(
-            f"no temperature was found for the enthalpy of cell {worst}: Newton's method is at "
-            f"{float(T[worst]):.6g} K; check the enthalpy and the mass fractions"
-        )
 
 
 def _weights(mechanism: Mechanism, like: Tensor) -> Float[Tensor, " species"]:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sciml.chemistry import load_mechanism
-from sciml.chemistry.conservation import conserve_elements, reactive_species
 from sciml.kernels.kinetics import Mechanism
+from sciml.kernels.mixture.conservation import conserve_elements, reactive_species
 
 pytest.importorskip("cantera", reason="Cantera is not installed")
 

@@ -11,13 +11,22 @@ from torch import Tensor
 
 from sciml.kernels.kinetics import Mechanism
 
-__all__ = ["conserve_elements", "reactive_species"]
+__all__ = ["conserve_elements", "reactive_species", "try_conserve_elements"]
 
 Species = Float[Tensor, "cell species"]
 
-_ITERATIONS = 60
-_ABSENT = 1e-25
+ITERATIONS = 60
+ABSENT = 1e-25
 """kmol/kg of an element that count as none."""
+
+LONGEST = 2.0
+"""Largest change of a multiplier in one iteration."""
+
+RIDGE = 1e-13
+"""Relative addition to the diagonal of Newton's matrix, for elements that vary only together."""
+
+TOLERANCE = 1e-10
+"""Relative error of an element with which a composition counts as found."""
 
 
 def reactive_species(mechanism: Mechanism) -> Bool[np.ndarray, " species"]:
@@ -50,36 +59,52 @@ def conserve_elements(mechanism: Mechanism, mass_fractions: Species, like: Speci
     >>> bool((conserve_elements(gas, guess, water).sum() - 1).abs() < 1e-14)
     True
     """
-    atoms, weights, moving = (x.to(like.device) for x in _arrays(mechanism))
+    kept, found = try_conserve_elements(mechanism, mass_fractions, like)
+    if not bool(found.all()):
+        raise ValueError(
+            f"no composition like that of cell {int((~found).nonzero()[0])} has the elements asked "
+            "for; the species with these elements must have positive mass fractions"
+        )
+    return kept
+
+
+def try_conserve_elements(
+    mechanism: Mechanism, mass_fractions: Species, like: Species
+) -> tuple[Species, Bool[Tensor, " cell"]]:
+    """As `conserve_elements`, and in which cells that succeeded, instead of an error."""
+    atoms, weights, moving = (x.to(like.device) for x in arrays(mechanism))
     if not len(atoms):
-        return like
+        return like, torch.ones_like(like[:, 0], dtype=torch.bool)
     n = (mass_fractions / weights)[:, moving]
     wanted = (like / weights)[:, moving] @ atoms.T
-    missing = wanted <= _ABSENT
+    missing = wanted <= ABSENT
     # Nothing holds an element that is not there.
     n = torch.where(missing.to(atoms) @ (atoms > 0).to(atoms) > 0, 0.0, n)
     with torch.no_grad():
         multipliers = _solve(n, wanted, atoms, missing)
-    found = n * torch.exp(multipliers @ atoms)
-    multipliers = multipliers + _step(found, wanted, atoms, missing)
+    composition = n * torch.exp(multipliers @ atoms)
+    error = _error(composition, wanted, atoms, missing).abs().amax(1)
+    multipliers = multipliers + _step(composition, wanted, atoms, missing)
     result = like.clone()
     result[:, moving] = n * torch.exp(multipliers @ atoms) * weights[moving]
-    return result
+    return result, error <= TOLERANCE
 
 
 def _solve(n: Tensor, wanted: Tensor, atoms: Tensor, missing: Tensor) -> Tensor:
     multipliers = torch.zeros_like(wanted)
-    scale = torch.where(missing, 1.0, wanted)
-    for _ in range(_ITERATIONS):
+    for _ in range(ITERATIONS):
         found = n * torch.exp(multipliers @ atoms)
-        error = torch.where(missing, 0.0, (wanted - found @ atoms.T) / scale)
-        if bool((error.abs() <= 1e-13).all()):
-            return multipliers
+        if bool((_error(found, wanted, atoms, missing).abs() <= 1e-13).all()):
+            break
         step = _step(found, wanted, atoms, missing)
         largest = step.abs().amax(1, keepdim=True).clamp_min(1e-300)
-        multipliers = multipliers + step * (2.0 / largest).clamp_max(1.0)
-    _refuse(error)
+        multipliers = multipliers + step * (LONGEST / largest).clamp_max(1.0)
     return multipliers
+
+
+def _error(found: Tensor, wanted: Tensor, atoms: Tensor, missing: Tensor) -> Tensor:
+    """Relative error of each element."""
+    return torch.where(missing, 0.0, (wanted - found @ atoms.T) / torch.where(missing, 1.0, wanted))
 
 
 def _step(found: Tensor, wanted: Tensor, atoms: Tensor, missing: Tensor) -> Tensor:
@@ -87,21 +112,13 @@ def _step(found: Tensor, wanted: Tensor, atoms: Tensor, missing: Tensor) -> Tens
     error = torch.where(missing, 0.0, wanted - found @ atoms.T)
     curvature = torch.einsum("ek,nk,fk->nef", atoms, found.detach(), atoms)
     alone = missing | (curvature.diagonal(dim1=1, dim2=2) <= 0)
-    curvature = curvature + torch.diag_embed(alone.to(curvature))
-    return torch.linalg.solve(curvature, error[..., None])[..., 0]
-
-
-def _refuse(error: Float[Tensor, "cell element"]) -> None:
-    worst = int(error.abs().amax(1).argmax())
-    if not float(error.abs().max()) <= 1e-10:
-        raise ValueError(
-            f"no composition like that of cell {worst} has the elements asked for; the species "
-            "with these elements must have positive mass fractions"
-        )
+    diagonal = torch.where(alone, 1.0, RIDGE * curvature.diagonal(dim1=1, dim2=2))
+    curvature = curvature + torch.diag_embed(diagonal)
+    return torch.linalg.solve_ex(curvature, error[..., None])[0][..., 0]
 
 
 @lru_cache(maxsize=16)
-def _arrays(mechanism: Mechanism) -> tuple[Tensor, Tensor, Tensor]:
+def arrays(mechanism: Mechanism) -> tuple[Tensor, Tensor, Tensor]:
     """Atoms in the reactive species, of elements that vary independently; weights; which react."""
     moving = reactive_species(mechanism)
     rows: list[np.ndarray] = []

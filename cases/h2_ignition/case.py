@@ -1,0 +1,108 @@
+"""Ignition of hydrogen in air by a learned step of chemistry, beside direct integration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sciml.case import Bound, Case
+from sciml.chemistry import DirectIntegration, IgnitionStates
+from sciml.chemistry.ignition import IgnitionTests
+from sciml.chemistry.models import ignition_metrics
+from sciml.chemistry.study import IgnitionStudy, Scale
+
+ATMOSPHERE = 101325.0
+TIME_STEP = 1e-6
+
+CONDITIONS = IgnitionStates(
+    solver=DirectIntegration(mechanism="h2o2.yaml"),
+    fuel="H2",
+    oxidizer="O2:1, N2:3.76",
+    temperature=(1050.0, 1500.0),
+    pressure=(ATMOSPHERE, 3 * ATMOSPHERE),
+    equivalence_ratio=(0.5, 1.5),
+    time_step=(TIME_STEP, TIME_STEP),
+)
+
+SCALES = {
+    "smoke": Scale(
+        train=24,
+        states=(80, 60, 40),
+        test=10,
+        hidden=(64, 64),
+        scout=40,
+        batches=(1, 24, 80),
+        epochs=120,
+        batch=128,
+        workers=1,
+    ),
+    "full": Scale(
+        train=300,
+        states=(150, 160, 100),
+        test=100,
+        hidden=(96, 96, 96),
+        scout=60,
+        batches=(12, 50, 160),
+        epochs=400,
+        batch=1024,
+    ),
+}
+
+study = IgnitionStudy(
+    name="h2",
+    conditions=CONDITIONS,
+    margin=replace(
+        CONDITIONS,
+        temperature=(1040.0, 1520.0),
+        pressure=(0.95 * ATMOSPHERE, 3.15 * ATMOSPHERE),
+        equivalence_ratio=(0.47, 1.55),
+    ),
+    outside=replace(CONDITIONS, pressure=(8 * ATMOSPHERE, 12 * ATMOSPHERE)),
+    tests=IgnitionTests(states=CONDITIONS, time_step=TIME_STEP),
+    scales=SCALES,
+)
+
+
+def at_most(value: float) -> Bound:
+    return Bound(value=value, direction="at most")
+
+
+def at_least(value: float) -> Bound:
+    return Bound(value=value, direction="at least")
+
+
+case = Case(
+    name="h2-ignition",
+    summary="Hydrogen in air: a network that steps stiff chemistry, judged by its ignitions",
+    reference="Zhang et al. 2022, doi:10.1016/j.combustflame.2022.112319; Cantera's h2o2.yaml",
+    generate=study.make,
+    load=study.read,
+    threads=1,
+    models={
+        "network": study.learned(),
+        "with fallback": study.fallback,
+        "plain network": study.learned(informed=False),
+        **study.baselines(),
+    },
+    metrics=ignition_metrics(),
+    accept={
+        "smoke": {"network": {"delay_error": at_most(0.1), "temperature_error": at_most(100.0)}},
+        "full": {
+            "network": {
+                "delay_error": at_most(0.01),
+                "delay_error_max": at_most(0.04),
+                "temperature_error": at_most(5.0),
+                "temperature_error_max": at_most(15.0),
+                "element_drift": at_most(1e-12),
+                "mass_drift": at_most(1e-12),
+                "untrusted@outside": at_least(0.99),
+            },
+            "with fallback": {
+                "delay_error_max": at_most(0.015),
+                "untrusted": at_most(0.1),
+                "delay_error_max@outside": at_most(0.02),
+            },
+        },
+    },
+    figures=study.figures,
+    tables=study.tables,
+)

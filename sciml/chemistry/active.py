@@ -1,0 +1,106 @@
+"""Active sampling: states that a fitted surrogate comes to by itself, where it is most wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float
+
+from sciml.chemistry.generation import IgnitionStates, label
+from sciml.chemistry.ignition import Advances, one_step
+from sciml.chemistry.sampling import States, along, join
+from sciml.chemistry.surrogate import ReactionStep
+from sciml.kernels.mixture.step import boxcox
+
+__all__ = ["VisitedStates", "step_error", "visited"]
+
+
+def visited(
+    model: Advances,
+    conditions: States,
+    *,
+    time_step: float,
+    steps: int,
+    count: int,
+    rng: np.random.Generator,
+) -> States:
+    """States on the way of a model from some conditions on.
+
+    Half of them are spread evenly over the path (see `sciml.chemistry.along`), the other half over
+    the logarithm of time, so that the slow approach to equilibrium has its share.
+
+    Args:
+        model: what advances the cells.
+        conditions: where it begins.
+        time_step: s.
+        steps: how many.
+        count: states from each condition.
+        rng: random numbers.
+    """
+    T, p, Y = (array.copy() for array in conditions)
+    way = [States(T, p, Y)]
+    for _ in range(steps):
+        found = model.advance(T, p, Y, np.full(len(T), time_step))
+        T, p, Y = found.temperature, found.pressure, found.mass_fractions
+        way.append(States(T, p, Y))
+    chosen = []
+    for cell in range(len(T)):
+        own = States(*(np.array([state[part][cell] for state in way]) for part in range(3)))
+        times = np.exp(rng.uniform(0, np.log(steps + 1), count - count // 2)).astype(int) - 1
+        chosen += [along(own, count // 2), States(*(array[times] for array in own))]
+    return join(*chosen)
+
+
+def step_error(surrogate: ReactionStep, states: xr.Dataset) -> Float[np.ndarray, " sample"]:
+    """Mean over the reactive species of |Δz - Δẑ| for labelled states, which need a result."""
+    exponent = surrogate.options.exponent
+    found = one_step(surrogate, states)
+    both = (found["mass_fraction_after"].values, states["mass_fraction_after"].values)
+    one, other = (boxcox(torch.from_numpy(Y), exponent) for Y in both)
+    return (one - other).abs().mean(1).numpy()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisitedStates:
+    """Labelled states on a surrogate's own way through ignitions: a `SampleTask`.
+
+    A sample is a batch of ignitions. Of the states on their way those are kept in which the
+    surrogate is most wrong: where a roll-out goes astray it comes to states that no trajectory of
+    the truth has, and there it has to learn the way back.
+
+    Args:
+        surrogate: folder of a fitted one.
+        conditions: random unburnt states, and the solver that labels.
+        ignitions: in a batch.
+        steps: of each roll-out.
+        count: states from each ignition.
+        kept: share of them that is kept, those with the largest error.
+    """
+
+    surrogate: str
+    conditions: IgnitionStates
+    ignitions: int = 40
+    steps: int = 600
+    count: int = 80
+    kept: float = 0.7
+
+    def __call__(self, index: int, rng: np.random.Generator) -> xr.Dataset:
+        """The states of one batch."""
+        surrogate, dt = _loaded(self.surrogate), self.conditions.time_step[0]
+        start = join(*(self.conditions.unburnt(rng) for _ in range(self.ignitions)))
+        states = visited(
+            surrogate, start, time_step=dt, steps=self.steps, count=self.count, rng=rng
+        )
+        found = label(self.conditions.solver, states, np.full(len(states.temperature), dt))
+        errors = step_error(surrogate, found.rename(state="sample"))
+        wanted = round(self.kept * self.ignitions * self.count)
+        return found.isel(state=np.sort(np.argsort(-np.nan_to_num(errors))[:wanted]))
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: str) -> ReactionStep:
+    return ReactionStep.load(folder)
