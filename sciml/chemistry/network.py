@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sciml.nn import MLP, Standardize
 from sciml.nn.activation import Activation
 
-__all__ = ["Domain", "StepNetwork", "measured"]
+__all__ = ["CONDITIONS", "Domain", "StepNetwork", "measured"]
 
 CONDITIONS = 3
 """T, ln p and ln dt stand before the transformed mass fractions."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, NamedTuple, final
+from typing import Any, ClassVar, Literal, NamedTuple, final
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sciml.chemistry.network import StepNetwork, measured
+from sciml.chemistry.network import CONDITIONS, StepNetwork, measured
 from sciml.kernels.kinetics import Mechanism
 from sciml.kernels.mixture import close_step, explicit_step, reactive_species
 from sciml.kernels.mixture.step import boxcox
@@ -103,6 +103,7 @@ class ReactionStep(Surrogate[ReactionStepOptions]):
         "time_step": "s",
     }
     outputs: ClassVar = {"temperature_after": "K", "mass_fraction_after": "1"}
+    _graph: tuple[nn.Module | None, Any] = (None, None)
 
     def build(self) -> nn.Module:
         options = self.options
@@ -149,12 +150,29 @@ class ReactionStep(Surrogate[ReactionStepOptions]):
         step = _step(self.network)
         z, explicit = self._explicit(T, p, Y, dt)
         state = _state(T, p, dt, z)
-        change = step(state, explicit.to(state.dtype))
+        network, graph = self._graph
+        run = graph if network is step else step
+        change = run(state, explicit.to(state.dtype))
         trusted = step.domain(self._located(state, Y))
         T_after, Y_after, failed = close_step(
             self.options.mechanism, T, Y, z + change, exponent=self.options.exponent
         )
         return T_after, Y_after, trusted & ~failed
+
+    def accelerate(self, how: Literal["eager", "compiled", "exported"]) -> None:
+        """Choose how the fitted network is run: as it is, compiled, or as an exported graph.
+
+        Args:
+            how: "compiled" by `torch.compile`, which needs a C++ compiler and some time at the
+                first call; "exported" by `torch.export`, for batches of two cells and more.
+        """
+        network = _step(self.network)
+        if how == "eager":
+            self._graph = (None, None)
+        elif how == "compiled":
+            self._graph = (network, torch.compile(network, dynamic=True))
+        else:
+            self._graph = (network, _exported(network))
 
     def _predict(self, ds: xr.Dataset) -> xr.Dataset:
         self.require(ds)
@@ -361,6 +379,14 @@ def _state(T: Tensor, p: Tensor, dt: Tensor, z: Tensor) -> Tensor:
 def _step(net: nn.Module) -> StepNetwork:
     assert isinstance(net, StepNetwork)
     return net
+
+
+def _exported(network: StepNetwork) -> nn.Module:
+    reactive = network.reactive
+    given = (torch.zeros(8, CONDITIONS + reactive), torch.zeros(8, reactive))
+    cells = torch.export.Dim("cells", min=2)
+    graph = torch.export.export(network, given, dynamic_shapes=({0: cells}, {0: cells}))
+    return graph.module()
 
 
 def _require_attribute(ds: xr.Dataset, name: str, wanted: str, what: str) -> None:
