@@ -74,7 +74,7 @@ def delay_errors(tests: xr.Dataset, predictions: Mapping[str, xr.Dataset]) -> Fi
     left.set_ylabel("relative error of the delay")
     right.set_xlabel("initial temperature [K]")
     right.set_ylabel("error of the final temperature [K]")
-    left.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside upper center", ncols=len(predictions))
     figure.set_label(
         "Errors of unseen ignitions. Dashed: what is asked of the mean, one per cent and 5 K"
     )
@@ -84,16 +84,15 @@ def delay_errors(tests: xr.Dataset, predictions: Mapping[str, xr.Dataset]) -> Fi
 def error_by_distance(
     distance: Float[np.ndarray, " state"],
     error: Float[np.ndarray, " state"],
-    *,
-    farthest: float,
 ) -> Figure:
     """Error of one step against the distance of the state from those of the training."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(0.6 * WIDTH, 3.2), layout="constrained")
     axes = figure.subplots()
+    axes.axvline(1.0, color="0.3", lw=0.9, ls="--", label="end of the trusted states")
+    distance = distance.clip(1e-2)
     axes.loglog(distance, error.clip(1e-8), ".", ms=2, alpha=0.4, rasterized=True)
-    axes.axvline(farthest, color="0.3", lw=0.9, ls="--", label="end of the trusted states")
     edges = np.geomspace(distance.min(), distance.max() * 1.0001, 13)
     place = np.digitize(distance, edges)
     filled = [k for k in range(1, len(edges)) if (place == k).sum() >= 5]
@@ -104,8 +103,8 @@ def error_by_distance(
     axes.legend(fontsize="small")
     figure.set_label(
         "Error of one step, the mean over the species of that of the transformed mass fractions, "
-        "against the distance in units of the usual one; of states inside and outside the range "
-        "of the training"
+        "against the distance from the nearest cluster of training states over its radius; states "
+        "inside and outside the range of the training"
     )
     return figure
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from scipy.cluster.vq import kmeans2
+from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from sciml.nn import MLP, Standardize
@@ -16,36 +19,45 @@ CONDITIONS = 3
 
 _SMALLEST = 1e-8
 _RIDGE = 1e-4
+_SMALLEST_ROOT = 1e-3
+_FOR_CLUSTERS = 20_000
+_INSIDE = 0.999
+_FAR = 1e3
 
 State = Float[Tensor, "cell feature"]
 Change = Float[Tensor, "cell reactive"]
 
 
 class Domain(nn.Module):
-    r"""The states on which a network was trained: ranges, and a distance from their centre.
+    r"""The states on which a network was trained: their ranges, and how near the nearest are.
 
-    The distance is that of Mahalanobis, $d^2 = (x-\mu)^T C^{-1} (x-\mu) / n$ in standardised
-    features, so that combinations that never occurred are far although each number alone is not.
+    Whitened features, $C^{-1/2} (x - \mu)$, fall into clusters (k-means), each with the radius that
+    all but one of a thousand of its members lie in. The distance of a state is that from the
+    nearest centre over its radius, so that it counts what combinations occurred, not only what
+    numbers: one is the edge.
 
     Args:
         features: number of features, of which all have a range.
+        clusters: number of clusters.
     """
 
     low: Tensor
     high: Tensor
     mean: Tensor
     whitening: Tensor
-    farthest: Tensor
+    centres: Tensor
+    radii: Tensor
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, *, clusters: int = 128) -> None:
         super().__init__()
         for name, fill in (("low", -torch.inf), ("high", torch.inf), ("mean", 0.0)):
             self.register_buffer(name, torch.full((features,), fill))
         self.register_buffer("whitening", torch.eye(features))
-        self.register_buffer("farthest", torch.tensor(torch.inf))
+        self.register_buffer("centres", torch.zeros(clusters, features))
+        self.register_buffer("radii", torch.full((clusters,), torch.inf))
 
     def fit(self, features: State) -> Domain:
-        """Take ranges and distances from training states."""
+        """Take ranges and clusters from training states."""
         x = features.double()
         slack = 1e-5 * x.abs().amax(0)
         self.low.copy_(x.amin(0) - slack)
@@ -55,19 +67,39 @@ class Domain(nn.Module):
         scaled = (x - x.mean(0)) / spread
         covariance = scaled.T @ scaled / len(x) + _RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
         roots, directions = torch.linalg.eigh(covariance)
+        kept = roots > _SMALLEST_ROOT * roots.max()
         self.mean.copy_(x.mean(0))
-        self.whitening.copy_(directions / roots.sqrt() / spread[:, None] / x.shape[1] ** 0.5)
-        self.farthest.copy_(self.distance(features).max())
+        self.whitening.copy_(kept * directions / roots.sqrt() / spread[:, None])
+        self._cluster(self._white(features))
         return self
 
     def distance(self, features: State) -> Float[Tensor, " cell"]:
-        """How far states lie from the centre of the training states; one is usual."""
-        return ((features - self.mean) @ self.whitening).square().sum(1).sqrt()
+        """How far states lie from the nearest cluster of training states; one is its edge."""
+        white = self._white(features)
+        square = white.square().sum(1, keepdim=True) + self.centres.square().sum(1)
+        square = (square - 2 * white @ self.centres.T) / self.radii.square()
+        return square.amin(1).clamp_min(0).sqrt()
 
     def forward(self, features: State) -> Bool[Tensor, " cell"]:
         """Whether states lie inside."""
         inside = ((features >= self.low) & (features <= self.high)).all(1)
-        return inside & (self.distance(features) <= self.farthest)
+        return inside & (self.distance(features) <= 1)
+
+    def _white(self, features: State) -> State:
+        return (features - self.mean) @ self.whitening
+
+    def _cluster(self, white: State) -> None:
+        some = white[:: -(-len(white) // _FOR_CLUSTERS)].numpy()
+        count = min(len(self.centres), len(some))
+        centres, _ = kmeans2(some, some[:: -(-len(some) // count)], minit="matrix", missing="warn")
+        distance, nearest = cKDTree(centres).query(white.numpy())
+        members = [distance[nearest == k] for k in range(len(centres))]
+        radii = [np.quantile(own, _INSIDE) if len(own) else 0.0 for own in members]
+        radii = np.maximum(radii, 0.5 * np.median(radii))
+        self.centres[: len(centres)] = torch.from_numpy(centres)
+        self.radii.fill_(1e-6)  # those left over are points, far from everything
+        self.centres[len(centres) :] = _FAR
+        self.radii[: len(centres)] = torch.from_numpy(radii).float()
 
 
 class StepNetwork(nn.Module):

@@ -239,7 +239,6 @@ class IgnitionStudy:
         return error_by_distance(
             np.concatenate([surrogate.distance(ds) for ds in both]),
             np.concatenate([step_error(surrogate, ds) for ds in both]),
-            farthest=surrogate.farthest,
         )
 
     def trust(self, surrogate: ReactionStep, *, points: int) -> Figure:

@@ -251,16 +251,11 @@ class ReactionStep(Surrogate[ReactionStepOptions]):
         return rho[:, None] * (after - mass_fractions) / (weights * dt)
 
     def distance(self, ds: xr.Dataset) -> Float[np.ndarray, " sample"]:
-        """How far labelled states lie from those of the training; one is usual."""
+        """How far labelled states lie from those of the training; one is the edge of trust."""
         T, p, Y, dt = self._fields(ds)
         state = _state(T, p, dt, self._explicit(T, p, Y, dt)[0])
         with torch.no_grad():
             return _step(self.network).domain.distance(self._located(state, Y)).numpy()
-
-    @property
-    def farthest(self) -> float:
-        """Distance up to which states are trusted."""
-        return float(_step(self.network).domain.farthest)
 
     def require(
         self,
