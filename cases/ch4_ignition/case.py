@@ -11,7 +11,6 @@ from sciml.chemistry.models import ignition_metrics
 from sciml.chemistry.study import IgnitionStudy, Scale
 
 ATMOSPHERE = 101325.0
-TIME_STEP = 1e-6
 
 CONDITIONS = IgnitionStates(
     solver=DirectIntegration(mechanism="gri30.yaml"),
@@ -20,7 +19,7 @@ CONDITIONS = IgnitionStates(
     temperature=(1300.0, 1900.0),
     pressure=(ATMOSPHERE, 3 * ATMOSPHERE),
     equivalence_ratio=(0.5, 1.5),
-    time_step=(TIME_STEP, TIME_STEP),
+    time_step=(1e-6, 1e-5),
     longest=0.2,
 )
 
@@ -43,7 +42,7 @@ SCALES = {
         hidden=(160, 160, 160),
         scout=60,
         batches=(8, 24, 160),
-        steps=10_000,
+        steps=2500,
         epochs=250,
         batch=1024,
         learning_rate=2e-3,
@@ -60,7 +59,7 @@ study = IgnitionStudy(
         equivalence_ratio=(0.47, 1.55),
     ),
     outside=replace(CONDITIONS, pressure=(8 * ATMOSPHERE, 12 * ATMOSPHERE)),
-    tests=IgnitionTests(states=CONDITIONS, time_step=TIME_STEP),
+    tests=IgnitionTests(states=CONDITIONS, time_step=CONDITIONS.time_step),
     scales=SCALES,
 )
 

@@ -57,7 +57,7 @@ study = IgnitionStudy(
         equivalence_ratio=(0.47, 1.55),
     ),
     outside=replace(CONDITIONS, pressure=(8 * ATMOSPHERE, 12 * ATMOSPHERE)),
-    tests=IgnitionTests(states=CONDITIONS, time_step=TIME_STEP),
+    tests=IgnitionTests(states=CONDITIONS, time_step=CONDITIONS.time_step),
     scales=SCALES,
 )
 

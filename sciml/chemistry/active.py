@@ -18,41 +18,53 @@ from sciml.kernels.mixture.step import boxcox
 
 __all__ = ["VisitedStates", "step_error", "visited"]
 
+DOUBTS = 3
+"""Steps in a row that a model may doubt before its way is at an end."""
+
 
 def visited(
     model: Advances,
     conditions: States,
     *,
-    time_step: float,
+    time_step: Float[np.ndarray, " cell"],
     steps: int,
     count: int,
     rng: np.random.Generator,
-) -> States:
-    """States on the way of a model from some conditions on.
+) -> tuple[States, Float[np.ndarray, " state"]]:
+    """States on the way of a model from some conditions on, and the time step of each.
 
     Half of them are spread evenly over the path (see `sciml.chemistry.along`), the other half over
-    the logarithm of time, so that the slow approach to equilibrium has its share.
+    the logarithm of time, so that the slow approach to equilibrium has its share. A way ends where
+    the model has not trusted itself for some steps: what it does far from all training states
+    teaches nothing.
 
     Args:
         model: what advances the cells.
         conditions: where it begins.
-        time_step: s.
-        steps: how many.
+        time_step: of each, s.
+        steps: how many at most.
         count: states from each condition.
         rng: random numbers.
     """
     T, p, Y = (array.copy() for array in conditions)
-    way = [States(T, p, Y)]
+    ways = [[States(*(array[cell] for array in (T, p, Y)))] for cell in range(len(T))]
+    doubts, on = np.zeros(len(T), int), np.arange(len(T))
     for _ in range(steps):
-        found = model.advance(T, p, Y, np.full(len(T), time_step))
-        T, p, Y = found.temperature, found.pressure, found.mass_fractions
-        way.append(States(T, p, Y))
-    chosen = []
-    for cell in range(len(T)):
-        own = States(*(np.array([state[part][cell] for state in way]) for part in range(3)))
-        times = np.exp(rng.uniform(0, np.log(steps + 1), count - count // 2)).astype(int) - 1
-        chosen += [along(own, count // 2), States(*(array[times] for array in own))]
-    return join(*chosen)
+        found = model.advance(T[on], p[on], Y[on], time_step[on])
+        T[on], Y[on] = found.temperature, found.mass_fractions
+        doubts[on] = np.where(found.trusted, 0, doubts[on] + 1)
+        for cell in on:
+            ways[cell].append(States(T[cell].copy(), p[cell].copy(), Y[cell].copy()))
+        on = on[doubts[on] < DOUBTS]
+        if not len(on):
+            break
+    chosen, sizes = [], []
+    for way in ways:
+        own = States(*(np.array(column) for column in zip(*way, strict=True)))
+        later = np.exp(rng.uniform(0, np.log(len(way)), count - count // 2)).astype(int) - 1
+        chosen += [along(own, count // 2), States(*(array[later] for array in own))]
+        sizes.append(count)
+    return join(*chosen), np.repeat(time_step, sizes)
 
 
 def step_error(surrogate: ReactionStep, states: xr.Dataset) -> Float[np.ndarray, " sample"]:
@@ -90,12 +102,18 @@ class VisitedStates:
 
     def __call__(self, index: int, rng: np.random.Generator) -> xr.Dataset:
         """The states of one batch."""
-        surrogate, dt = _loaded(self.surrogate), self.conditions.time_step[0]
+        surrogate = _loaded(self.surrogate)
         start = join(*(self.conditions.unburnt(rng) for _ in range(self.ignitions)))
-        states = visited(
-            surrogate, start, time_step=dt, steps=self.steps, count=self.count, rng=rng
+        low, high = np.log(self.conditions.time_step)
+        states, steps = visited(
+            surrogate,
+            start,
+            time_step=np.exp(rng.uniform(low, high, self.ignitions)),
+            steps=self.steps,
+            count=self.count,
+            rng=rng,
         )
-        found = label(self.conditions.solver, states, np.full(len(states.temperature), dt))
+        found = label(self.conditions.solver, states, steps)
         errors = step_error(surrogate, found.rename(state="sample"))
         wanted = round(self.kept * self.ignitions * self.count)
         return found.isel(state=np.sort(np.argsort(-np.nan_to_num(errors))[:wanted]))

@@ -58,14 +58,17 @@ class IgnitionTests:
 
     Args:
         states: range of the conditions, and the solver.
-        time_step: that a model advances by, s.
+        time_step: range of the step that a model advances by, s; a condition has that part of its
+            delay which `resolution` says, as far as the range allows.
+        resolution: steps in a delay.
         least: steps that a test has at least.
         settled: time after ignition that a test goes on at least, s.
         radicals: species whose largest mass fractions are compared.
     """
 
     states: IgnitionStates
-    time_step: float = 1e-6
+    time_step: tuple[float, float] = (1e-6, 1e-6)
+    resolution: int = 60
     least: int = 400
     settled: float = 2e-4
     radicals: tuple[str, ...] = ("H", "O", "OH")
@@ -75,27 +78,30 @@ class IgnitionTests:
         import cantera
 
         T, p, Y = (array[0] for array in self.states.unburnt(rng))
-        solver, dt = self.states.solver, self.time_step
+        solver = self.states.solver
         try:
             rough = solver.trajectory(float(T), float(p), Y, duration=self.states.longest)
             steepest = np.argmax(np.diff(rough.temperature) / np.diff(rough.time))
             delay = rough.time[steepest]
             if np.ptp(rough.temperature) < 200:
                 raise SampleFailure(f"no ignition in {self.states.longest:g} s")
+            dt = float(np.clip(delay / self.resolution, *self.time_step))
             lasting = delay * (1 + _AFTER) + self.settled
             steps = max(self.least, int(np.ceil(lasting / dt)))
             found = solver.trajectory(float(T), float(p), Y, duration=steps * dt, every=dt)
         except cantera.CanteraError as error:
             raise SampleFailure("the ignition could not be integrated") from error
-        return self._described(T, p, Y, steps, found)
+        return self._described(T, p, Y, steps, dt, found)
 
-    def _described(self, T: Any, p: Any, Y: Any, steps: int, found: Trajectory) -> xr.Dataset:
+    def _described(
+        self, T: Any, p: Any, Y: Any, steps: int, dt: float, found: Trajectory
+    ) -> xr.Dataset:
         mechanism = mechanism_of_solver(self.states.solver)
         columns = [mechanism.names.index(name) for name in self.radicals]
         values = {
             "temperature": (T, "K"),
             "pressure": (p, "Pa"),
-            "time_step": (self.time_step, "s"),
+            "time_step": (dt, "s"),
             "steps": (float(steps), "1"),
             "ignition_delay": (ignition_delay(found.time, found.temperature), "s"),
             "temperature_final": (found.temperature[-1], "K"),

@@ -18,6 +18,7 @@ CONDITIONS = 3
 """T, ln p and ln dt stand before the transformed mass fractions."""
 
 _SMALLEST = 1e-8
+_SHARE = 1e-3
 _RIDGE = 1e-4
 _SMALLEST_ROOT = 1e-3
 _FOR_CLUSTERS = 20_000
@@ -107,10 +108,12 @@ class StepNetwork(nn.Module):
 
     Told what an explicit step would change, s, a network with outputs a and b gives
 
-    $\Delta z_k = \sigma(a_k)\, s_k + b_k\, \overline{|s|}$:
+    $\Delta z_k = \sigma(a_k)\, s_k + \beta \sinh(b_k)\, \overline{|s|}$,  β = 0.001:
 
     it has to find the ratio of the true change to the explicit one, which is near one wherever
-    chemistry is slow against the step, and all changes vanish with the rates, at equilibrium.
+    chemistry is slow against the step, and all changes vanish with the rates, at equilibrium. The
+    hyperbolic sine makes what the others add to a species small by default: abundant species change
+    by orders of magnitude less than traces do.
     Without (`informed=False`), the network alone gives
     $\Delta z_k = \epsilon \sinh(m_k + \varsigma_k y_k)$ of the state.
 
@@ -170,7 +173,8 @@ class StepNetwork(nn.Module):
         features = torch.cat([features, self.explicit(told)], 1)
         shift, ratio = self.layers(features).split(self.reactive, 1)
         mean = explicit.abs().mean(1, keepdim=True)
-        return explicit * torch.sigmoid(ratio + 2) + mean * shift
+        others = _SHARE * torch.sinh(shift.clamp(-12, 12))
+        return explicit * torch.sigmoid(ratio + 2) + mean * others
 
     def _told(self, explicit: Change) -> Float[Tensor, "cell told"]:
         mean = explicit.abs().mean(1, keepdim=True)

@@ -253,9 +253,9 @@ class IgnitionStudy:
         Y = np.repeat(mixtures, points, axis=0)
         temperature = np.tile(T, points)
         p = np.full(points**2, 1.7 * ATMOSPHERE)
-        share = np.zeros(points**2)
+        share, dt = np.zeros(points**2), self.tests.time_step[0]
         for _ in range(200):
-            temperature, _, Y, trusted = surrogate.advance(temperature, p, Y, self.tests.time_step)
+            temperature, _, Y, trusted = surrogate.advance(temperature, p, Y, dt)
             share += trusted / 200
         ranges = (self.margin.temperature, self.margin.equivalence_ratio)
         return trust_map(T, ratio, share.reshape(points, points), inside=ranges)
