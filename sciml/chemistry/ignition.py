@@ -113,7 +113,7 @@ class IgnitionTests:
             mass_fraction=("species", Y, {"units": "1"}),
             element_content=(both, atoms, {"units": "kmol kg-1"}),
             peak=("radical", found.mass_fractions[:, columns].max(0), {"units": "1"}),
-            trace=("point", thinned(found.temperature, steps), {"units": "K"}),
+            trace=("point", thinned(found.temperature), {"units": "K"}),
         ).assign_coords(
             species=list(mechanism.names),
             radical=list(self.radicals),
@@ -121,9 +121,10 @@ class IgnitionTests:
         )
 
 
-def thinned(trace: Float[np.ndarray, " time"], steps: int) -> Float[np.ndarray, " point"]:
+def thinned(trace: Float[np.ndarray, " time"]) -> Float[np.ndarray, " point"]:
     """A trace at equal parts of its time."""
-    return np.interp(np.linspace(0, steps, TRACE), np.arange(steps + 1), trace[: steps + 1])
+    steps = len(trace) - 1
+    return np.interp(np.linspace(0, steps, TRACE), np.arange(steps + 1), trace)
 
 
 def roll_out(model: Advances, tests: xr.Dataset) -> xr.Dataset:
@@ -166,14 +167,14 @@ def _outcome(
 ) -> xr.Dataset:
     dt, steps = tests["time_step"].values, tests["steps"].values.astype(int)
     own = [trace[: n + 1] for trace, n in zip(traces, steps, strict=True)]
-    delays = [ignition_delay(np.array([0.0, h]), t) for h, t in zip(dt, own, strict=True)]
+    delays = [ignition_delay(h * np.arange(len(t)), t) for h, t in zip(dt, own, strict=True)]
     whole = np.array([np.isfinite(t).all() for t in own])
     first = tests["mass_fraction"].transpose("sample", "species").values
     atoms = tests["element_content"].isel(sample=0).transpose("element", "species").values
     before, after = first @ atoms.T, Y @ atoms.T
     present = before > 0
     drift = np.where(present, abs(after - before) / np.where(present, before, 1.0), after).max(1)
-    shown = np.array([thinned(t, n) for t, n in zip(own, steps, strict=True)])
+    shown = np.array([thinned(trace) for trace in own])
     variables = {
         "ignition_delay": ("sample", np.where(whole, delays, np.nan), {"units": "s"}),
         "temperature_final": ("sample", np.array([t[-1] for t in own]), {"units": "K"}),

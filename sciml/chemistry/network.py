@@ -20,7 +20,6 @@ CONDITIONS = 3
 _SMALLEST = 1e-8
 _SHARE = 1e-3
 _RIDGE = 1e-4
-_SMALLEST_ROOT = 1e-3
 _FOR_CLUSTERS = 20_000
 _INSIDE = 0.999
 _FAR = 1e3
@@ -68,9 +67,8 @@ class Domain(nn.Module):
         scaled = (x - x.mean(0)) / spread
         covariance = scaled.T @ scaled / len(x) + _RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
         roots, directions = torch.linalg.eigh(covariance)
-        kept = roots > _SMALLEST_ROOT * roots.max()
         self.mean.copy_(x.mean(0))
-        self.whitening.copy_(kept * directions / roots.sqrt() / spread[:, None])
+        self.whitening.copy_(directions / roots.sqrt() / spread[:, None])
         self._cluster(self._white(features))
         return self
 
