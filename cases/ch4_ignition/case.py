@@ -43,7 +43,7 @@ SCALES = {
         scout=60,
         batches=(8, 24, 160),
         steps=2500,
-        epochs=250,
+        epochs=400,
         batch=1024,
         learning_rate=2e-3,
     ),
