@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from sciml.case import Bound, Case
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from sciml.case import Bound, Case, Outcome
 from sciml.chemistry import DirectIntegration, IgnitionStates
+from sciml.chemistry.figures import measurement_figure
 from sciml.chemistry.ignition import IgnitionTests
-from sciml.chemistry.models import ignition_metrics
+from sciml.chemistry.measurements import measured_delays, simulated_delays, stepped_delays
+from sciml.chemistry.models import Learned, ignition_metrics
 from sciml.chemistry.study import IgnitionStudy, Scale
+from sciml.chemistry.surrogate import ReactionStep
+from sciml.data import Unavailable
 
 ATMOSPHERE = 101325.0
 TIME_STEP = 1e-6
+IN_AIR = "H2:0.2959;O2:0.1479;N2:0.5562"
 
 CONDITIONS = IgnitionStates(
     solver=DirectIntegration(mechanism="h2o2.yaml"),
@@ -62,6 +72,37 @@ study = IgnitionStudy(
 )
 
 
+def figures(outcome: Outcome) -> Mapping[str, Figure]:
+    """Those of every study, and the measurements where they are at hand."""
+    found = dict(study.figures(outcome))
+    try:
+        measured = measured_delays("Hydrogen", study.mechanism, pressure=CONDITIONS.pressure)
+    except Unavailable:
+        return found
+    model = outcome.models["network"]
+    assert isinstance(model, Learned)
+    return found | {"measurements": measurements(measured, model.surrogate)}
+
+
+def measurements(measured: xr.Dataset, network: ReactionStep) -> Figure:
+    """Measured delays, beside the mechanism everywhere and the network in air."""
+    hot = measured["temperature"].values < CONDITIONS.temperature[1]
+    measured = measured.isel(sample=hot)
+    air = measured.isel(sample=np.flatnonzero(measured["composition"].values == IN_AIR))
+    solver = CONDITIONS.solver
+    stepped, _ = stepped_delays(network, solver, air, time_step=TIME_STEP)
+    curves, Y = {}, solver.mixture(fuel="H2", oxidizer=CONDITIONS.oxidizer, equivalence_ratio=1.0)
+    temperature = np.linspace(1150.0, CONDITIONS.temperature[1], 12)
+    for pressure in (1.0, 2.0, 3.0):
+        delays = []
+        for T in temperature:
+            way = solver.trajectory(float(T), pressure * ATMOSPHERE, Y, duration=5e-4)
+            rise = np.diff(way.temperature) / np.diff(way.time)
+            delays.append(way.time[int(rise.argmax())])
+        curves[f"{pressure:g} atm"] = temperature, np.array(delays)
+    return measurement_figure(measured, simulated_delays(solver, measured), air, curves, stepped)
+
+
 def at_most(value: float) -> Bound:
     return Bound(value=value, direction="at most")
 
@@ -103,6 +144,6 @@ case = Case(
             },
         },
     },
-    figures=study.figures,
+    figures=figures,
     tables=study.tables,
 )

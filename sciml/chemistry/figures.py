@@ -12,7 +12,13 @@ from jaxtyping import Float
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["delay_errors", "error_by_distance", "ignition_traces", "trust_map"]
+__all__ = [
+    "delay_errors",
+    "error_by_distance",
+    "ignition_traces",
+    "measurement_figure",
+    "trust_map",
+]
 
 WIDTH = 7.2
 """Width of a figure in inches: the text width of a page."""
@@ -130,5 +136,51 @@ def trust_map(
     figure.colorbar(shown, label="trusted share of the steps")
     figure.set_label(
         "Where the surrogate is to be trusted, at 1.7 atm; dashed, the range of its training"
+    )
+    return figure
+
+
+def measurement_figure(
+    measured: xr.Dataset,
+    simulated: Float[np.ndarray, " sample"],
+    air: xr.Dataset,
+    curves: Mapping[str, tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]],
+    stepped: Float[np.ndarray, " sample"],
+) -> Figure:
+    """Measured ignition delays beside the mechanism and the surrogate.
+
+    Args:
+        measured: all points that the mechanism is compared with.
+        simulated: delays of these by the mechanism, s.
+        air: the points in air, where the surrogate may be asked.
+        curves: name of a pressure to temperatures and delays by the mechanism in air.
+        stepped: delays of the points in air by the surrogate, s.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, (temperature, delay) in curves.items():
+        left.semilogy(1000 / temperature, 1e6 * delay, lw=1.0, label=f"mechanism, {name}")
+    places = 1000 / air["temperature"].values
+    left.semilogy(places, 1e6 * air["ignition_delay"], "ks", ms=5, mfc="none", label="measured")
+    left.semilogy(places, 1e6 * stepped, "x", color="C3", label="network")
+    left.set_xlabel("1000 K / T")
+    left.set_ylabel("ignition delay [µs]")
+    left.legend(fontsize="small")
+    left.set_title("stoichiometric hydrogen in air", fontsize="medium")
+    ratio = simulated / measured["ignition_delay"].values
+    right.semilogy(measured["temperature"], ratio, "o", ms=2.5, alpha=0.6)
+    middle = float(np.nanmedian(ratio))
+    right.axhline(1.0, color="black", lw=0.9)
+    right.axhline(middle, color="C1", lw=1.2, ls="--", label=f"median {middle:.2f}")
+    right.set_xlabel("temperature [K]")
+    right.set_ylabel("simulated over measured delay")
+    right.legend(fontsize="small")
+    right.set_title("mechanism, shock tubes, 1 to 3 atm", fontsize="medium")
+    figure.set_label(
+        "Ignition delays measured in shock tubes above 1150 K (ChemKED). Left: in air, where the "
+        "network may be asked, at constant pressure. Right: mixtures mostly diluted in argon, by "
+        "the mechanism at constant volume; the network refuses them"
     )
     return figure
