@@ -106,12 +106,14 @@ class StepNetwork(nn.Module):
 
     Told what an explicit step would change, s, a network with outputs a and b gives
 
-    $\Delta z_k = \sigma(a_k)\, s_k + \beta \sinh(b_k)\, \overline{|s|}$,  β = 0.001:
+    $\Delta z_k = \sigma(a_k)\, s_k + b_k\, \overline{|s|}$:
 
     it has to find the ratio of the true change to the explicit one, which is near one wherever
-    chemistry is slow against the step, and all changes vanish with the rates, at equilibrium. The
-    hyperbolic sine makes what the others add to a species small by default: abundant species change
-    by orders of magnitude less than traces do.
+    chemistry is slow against the step, and all changes vanish with the rates, at equilibrium. In
+    mechanisms of many species, traces change by orders of magnitude more than abundant species, and
+    what the others add to one of these must be small to many digits: with `traces`,
+    $\beta \sinh(b_k)$ takes the place of $b_k$, β = 0.001.
+
     Without (`informed=False`), the network alone gives
     $\Delta z_k = \epsilon \sinh(m_k + \varsigma_k y_k)$ of the state.
 
@@ -123,6 +125,7 @@ class StepNetwork(nn.Module):
         resolution: ε, the change of z below which errors count as they are, and above which they
             count relative to the change.
         informed: whether the network sees the explicit step.
+        traces: whether what the others add goes through a hyperbolic sine.
     """
 
     spread: Tensor
@@ -137,9 +140,11 @@ class StepNetwork(nn.Module):
         activation: Activation = "gelu",
         resolution: float = 1e-3,
         informed: bool = True,
+        traces: bool = False,
     ) -> None:
         super().__init__()
-        self.reactive, self.resolution, self.informed = reactive, resolution, informed
+        self.reactive, self.resolution = reactive, resolution
+        self.informed, self.traces = informed, traces
         self.state = Standardize(CONDITIONS + reactive)
         features = CONDITIONS + reactive
         if informed:
@@ -171,7 +176,7 @@ class StepNetwork(nn.Module):
         features = torch.cat([features, self.explicit(told)], 1)
         shift, ratio = self.layers(features).split(self.reactive, 1)
         mean = explicit.abs().mean(1, keepdim=True)
-        others = _SHARE * torch.sinh(shift.clamp(-12, 12))
+        others = _SHARE * torch.sinh(shift.clamp(-12, 12)) if self.traces else shift
         return explicit * torch.sigmoid(ratio + 2) + mean * others
 
     def _told(self, explicit: Change) -> Float[Tensor, "cell told"]:

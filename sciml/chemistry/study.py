@@ -72,6 +72,7 @@ class IgnitionStudy:
         outside: those beyond the training, which must not be trusted.
         tests: how a condition is tested.
         scales: what each tier costs.
+        traces: whether the network is one for many species.
     """
 
     name: str
@@ -80,6 +81,7 @@ class IgnitionStudy:
     outside: IgnitionStates
     tests: IgnitionTests
     scales: Mapping[str, Scale]
+    traces: bool = False
 
     @property
     def truth(self) -> DirectIntegration:
@@ -123,7 +125,7 @@ class IgnitionStudy:
             "conditions": (self.tests, scale.test),
             "outside": (
                 replace(self.tests, states=self.outside),
-                max(4, scale.test // 5),
+                max(2, scale.test // 5),
             ),
             "states": (unseen, max(4, scale.train // 6)),
         }
@@ -165,7 +167,10 @@ class IgnitionStudy:
         def build(job: Job) -> Model:
             scale = self.scales[job.tier]
             options = ReactionStepOptions(
-                mechanism=self.mechanism, hidden=scale.hidden, informed=informed
+                mechanism=self.mechanism,
+                hidden=scale.hidden,
+                informed=informed,
+                traces=self.traces,
             )
             batches, ignitions, count = scale.batches
             return Learned(
@@ -262,7 +267,8 @@ class IgnitionStudy:
 
     def tables(self, outcome: Outcome) -> Mapping[str, Table]:
         """How far direct integration itself is from the truth, by its tolerances."""
-        some = outcome.splits.test.isel(sample=slice(0, 10))
+        count = max(2, outcome.splits.test.sizes["sample"] // 10)
+        some = outcome.splits.test.isel(sample=slice(0, count))
         rows = []
         for name, solver in self.direct.items():
             found = roll_out(solver, some)
@@ -274,7 +280,7 @@ class IgnitionStudy:
                 title="Direct integration in steps, against one uninterrupted integration",
                 columns=("settings", "delay, mean", "largest", "final temperature, largest [K]"),
                 rows=rows,
-                note="Ten of the conditions. Tolerances are relative and absolute; the truth has "
+                note=f"The first {count} conditions. Tolerances are relative and absolute; the truth has "
                 "1e-9 and 1e-15 and is never stopped. Nothing nearer to it can be told apart.",
             )
         }

@@ -55,6 +55,7 @@ class ReactionStepOptions:
         exponent: κ of the transform of the mass fractions, 0 for the logarithm.
         resolution: change of transformed mass fractions below which errors count as they are.
         informed: whether the network sees what an explicit step would change.
+        traces: for mechanisms of many species, see `sciml.chemistry.network.StepNetwork`.
     """
 
     mechanism: Mechanism
@@ -63,6 +64,7 @@ class ReactionStepOptions:
     exponent: float = 0.1
     resolution: float = 1e-3
     informed: bool = True
+    traces: bool = False
 
 
 class Stepped(NamedTuple):
@@ -115,6 +117,7 @@ class ReactionStep(Surrogate[ReactionStepOptions]):
             activation=options.activation,
             resolution=options.resolution,
             informed=options.informed,
+            traces=options.traces,
         )
 
     def calibrate(self, net: nn.Module, train: xr.Dataset) -> None:
