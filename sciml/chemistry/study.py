@@ -280,7 +280,7 @@ class IgnitionStudy:
                 title="Direct integration in steps, against one uninterrupted integration",
                 columns=("settings", "delay, mean", "largest", "final temperature, largest [K]"),
                 rows=rows,
-                note=f"The first {count} conditions. Tolerances are relative and absolute; the truth has "
-                "1e-9 and 1e-15 and is never stopped. Nothing nearer to it can be told apart.",
+                note=f"The first {count} conditions. Tolerances are relative and absolute; the "
+                "truth has 1e-9 and 1e-15 and is never stopped. Nothing nearer can be told apart.",
             )
         }
