@@ -8,23 +8,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sciml.chemistry.flames import FreeFlame, free_flame
     from sciml.chemistry.generation import IgnitionStates, label, provenance, states_of
+    from sciml.chemistry.hybrid import HybridIntegrator
     from sciml.chemistry.integration import DirectIntegration
     from sciml.chemistry.loading import load_mechanism, mechanism_of
     from sciml.chemistry.sampling import States, along, mix, perturb
+    from sciml.chemistry.surrogate import ReactionStep, ReactionStepOptions
 
 _MODULES = {
     "flames": ("FreeFlame", "free_flame"),
     "generation": ("IgnitionStates", "label", "provenance", "states_of"),
+    "hybrid": ("HybridIntegrator",),
     "integration": ("DirectIntegration",),
     "loading": ("load_mechanism", "mechanism_of"),
     "sampling": ("States", "along", "mix", "perturb"),
+    "surrogate": ("ReactionStep", "ReactionStepOptions"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "DirectIntegration",
     "FreeFlame",
+    "HybridIntegrator",
     "IgnitionStates",
+    "ReactionStep",
+    "ReactionStepOptions",
     "States",
     "along",
     "free_flame",

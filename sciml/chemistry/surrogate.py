@@ -198,6 +198,7 @@ class ReactionStep(Surrogate[ReactionStepOptions]):
         time_step: Cells | float,
         *,
         out: tuple[Cells, Species] | None = None,
+        untrusted: Literal["mark", "raise"] = "mark",
     ) -> Stepped:
         """Advance the chemistry of the cells of a solver; safe to call from several threads.
 
@@ -208,13 +209,15 @@ class ReactionStep(Surrogate[ReactionStepOptions]):
             time_step: s, of each cell or of all.
             out: arrays for temperature and mass fractions after the step, which may be those
                 given; none makes new ones.
+            untrusted: whether cells beyond the training states are marked or refused.
 
         Returns:
             The states, and which to trust. The pressure is the one given.
 
         Raises:
             ValueError: numbers that are no state: a temperature that is not positive, mass
-                fractions that do not sum to one, arrays that do not fit; nothing is written then.
+                fractions that do not sum to one, arrays that do not fit; or untrusted cells that
+                are to be refused. Nothing is written then.
         """
         dt = np.broadcast_to(np.float64(time_step), np.shape(temperature))
         check_states(self.options.mechanism, temperature, pressure, mass_fractions, dt)
@@ -222,6 +225,8 @@ class ReactionStep(Surrogate[ReactionStepOptions]):
         fields = [torch.from_numpy(np.require(a, np.float64, ["C", "W"])) for a in given]
         with torch.inference_mode():
             T, Y, trusted = (a.numpy() for a in self._in_chunks(*fields))
+        if untrusted == "raise" and not trusted.all():
+            _refuse(temperature, pressure, trusted)
         if out is not None:
             np.copyto(out[0], T)
             np.copyto(out[1], Y)
@@ -367,6 +372,15 @@ def check_states(
             f"the mass fraction of {mechanism.names[k]} in cell {cell} is "
             f"{mass_fractions[cell, k]:g}; it must not be negative: clip and normalise"
         )
+
+
+def _refuse(temperature: Cells, pressure: Cells, trusted: Bool[np.ndarray, " cell"]) -> None:
+    first = int(np.argmin(trusted))
+    raise ValueError(
+        f"{int((~trusted).sum())} of {len(trusted)} cells lie beyond the states of the training, "
+        f"first cell {first} at {temperature[first]:.5g} K and {pressure[first]:.5g} Pa: integrate "
+        "them directly, as HybridIntegrator does, or train there"
+    )
 
 
 def _state(T: Tensor, p: Tensor, dt: Tensor, z: Tensor) -> Tensor:

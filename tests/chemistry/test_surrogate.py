@@ -131,6 +131,10 @@ def test_states_beyond_the_training_are_not_trusted(
     T, p, Y = fields(hydrogen_states)
     assert surrogate.advance(T, p, Y, DT).trusted.mean() > 0.99
     assert not surrogate.advance(T, 10 * p, Y, DT).trusted.any()
+    kept = T.copy()
+    with pytest.raises(ValueError, match=f"{len(T)} of {len(T)} cells lie beyond the states of"):
+        surrogate.advance(T, 10 * p, Y, DT, out=(T, Y), untrusted="raise")
+    np.testing.assert_array_equal(T, kept)
     assert not surrogate.advance(T, p, Y, 5e-6).trusted.any()
     lean = np.tile(unburnt(0.2), (3, 1))
     assert not surrogate.advance(np.full(3, 1200.0), np.full(3, ATMOSPHERE), lean, DT).trusted.any()
