@@ -52,7 +52,7 @@ SCALES = {
         hidden=(96, 96, 96),
         scout=60,
         batches=(12, 50, 160),
-        epochs=300,
+        epochs=400,
         batch=1024,
     ),
 }

@@ -65,6 +65,8 @@ class Learned:
         visited: its options.
         workers: processes that make them.
         seed: of these states.
+        doubted: share of the validation states along trajectories that are no longer trusted, those
+            of the kinds in which the surrogate is most wrong.
     """
 
     surrogate: ReactionStep
@@ -74,6 +76,7 @@ class Learned:
     visited: Mapping[str, Any] = field(default_factory=dict)
     workers: int = 1
     seed: int = 0
+    doubted: float = 0.3
 
     def fit(
         self,
@@ -86,7 +89,11 @@ class Learned:
         """Fit, visit, and fit again; each is resumed where it was cut off."""
         if self.scout is not None and folder is not None:
             train = joined(train, self._visited(train, valid, folder, resume))
-        return self.surrogate.fit(train, valid, folder=folder, resume=resume)
+        history = self.surrogate.fit(train, valid, folder=folder, resume=resume)
+        if valid is not None:
+            along = valid["kind"].values == KINDS.index("along")
+            self.surrogate.doubt(valid.isel(sample=along), share=self.doubted)
+        return history
 
     def predict(self, ds: xr.Dataset) -> xr.Dataset:
         """Roll-outs of conditions to ignite, or one step of labelled states."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.cluster.vq import kmeans2
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class Domain(nn.Module):
     Whitened features, $C^{-1/2} (x - \mu)$, fall into clusters (k-means), each with the radius that
     all but one of a thousand of its members lie in. The distance of a state is that from the
     nearest centre over its radius, so that it counts what combinations occurred, not only what
-    numbers: one is the edge.
+    numbers: one is the edge. Whole clusters can be doubted, where the network is seen to be wrong.
 
     Args:
         features: number of features, of which all have a range.
@@ -47,6 +47,7 @@ class Domain(nn.Module):
     whitening: Tensor
     centres: Tensor
     radii: Tensor
+    doubted: Tensor
 
     def __init__(self, features: int, *, clusters: int = 128) -> None:
         super().__init__()
@@ -55,6 +56,7 @@ class Domain(nn.Module):
         self.register_buffer("whitening", torch.eye(features))
         self.register_buffer("centres", torch.zeros(clusters, features))
         self.register_buffer("radii", torch.full((clusters,), torch.inf))
+        self.register_buffer("doubted", torch.zeros(clusters, dtype=torch.bool))
 
     def fit(self, features: State) -> Domain:
         """Take ranges and clusters from training states."""
@@ -72,17 +74,32 @@ class Domain(nn.Module):
         self._cluster(self._white(features))
         return self
 
+    def doubt(self, features: State, errors: Float[Tensor, " cell"], share: float) -> None:
+        """Doubt the clusters with the largest mean error, up to a share of the states given."""
+        _, nearest = self._nearest(features)
+        count = torch.bincount(nearest, minlength=len(self.radii))
+        total = torch.zeros(len(self.radii), dtype=errors.dtype).index_add(0, nearest, errors)
+        order = (total / count.clamp_min(1)).argsort(descending=True)
+        self.doubted.zero_()
+        self.doubted[order[count[order].cumsum(0) <= share * len(features)]] = True
+        self.doubted &= count > 0
+
     def distance(self, features: State) -> Float[Tensor, " cell"]:
         """How far states lie from the nearest cluster of training states; one is its edge."""
-        white = self._white(features)
-        square = white.square().sum(1, keepdim=True) + self.centres.square().sum(1)
-        square = (square - 2 * white @ self.centres.T) / self.radii.square()
-        return square.amin(1).clamp_min(0).sqrt()
+        return self._nearest(features)[0]
 
     def forward(self, features: State) -> Bool[Tensor, " cell"]:
         """Whether states lie inside."""
         inside = ((features >= self.low) & (features <= self.high)).all(1)
-        return inside & (self.distance(features) <= 1)
+        distance, nearest = self._nearest(features)
+        return inside & (distance <= 1) & ~self.doubted[nearest]
+
+    def _nearest(self, features: State) -> tuple[Float[Tensor, " cell"], Int[Tensor, " cell"]]:
+        white = self._white(features)
+        square = white.square().sum(1, keepdim=True) + self.centres.square().sum(1)
+        square = (square - 2 * white @ self.centres.T) / self.radii.square()
+        found = square.min(1)
+        return found.values.clamp_min(0).sqrt(), found.indices
 
     def _white(self, features: State) -> State:
         return (features - self.mean) @ self.whitening

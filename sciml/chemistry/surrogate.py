@@ -258,6 +258,19 @@ class ReactionStep(Surrogate[ReactionStepOptions]):
         weights = self.options.mechanism.molecular_weights
         return rho[:, None] * (after - mass_fractions) / (weights * dt)
 
+    def doubt(self, states: xr.Dataset, *, share: float) -> None:
+        """No longer trust the kinds of states in which it is most wrong.
+
+        Args:
+            states: labelled ones that were not trained on.
+            share: of these states that fall to the clusters doubted, at most.
+        """
+        with torch.no_grad():
+            state, explicit, change = self.samples(states).fields
+            step = _step(self.network)
+            errors = (step(state, explicit) - change).abs().mean(1)
+            step.domain.doubt(self._located(state, self._fields(states)[2]), errors, share)
+
     def distance(self, ds: xr.Dataset) -> Float[np.ndarray, " sample"]:
         """How far labelled states lie from those of the training; one is the edge of trust."""
         T, p, Y, dt = self._fields(ds)

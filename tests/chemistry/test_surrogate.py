@@ -211,3 +211,16 @@ def test_a_domain_holds_its_states_and_not_combinations_that_never_were(
     inside_each_range = torch.tensor([[2.0, 4.0, 2.0], [-1.0, 1.0, -1.0]])
     assert not domain(inside_each_range).any()
     assert bool((domain.distance(inside_each_range) > 1).all())
+
+
+def test_clusters_in_which_it_is_wrong_are_doubted(
+    surrogate_folder: Path, hydrogen_states: xr.Dataset
+) -> None:
+    surrogate = ReactionStep.load(surrogate_folder)
+    before = surrogate.advance(*fields(hydrogen_states), DT)
+    surrogate.doubt(hydrogen_states, share=0.2)
+    after = surrogate.advance(*fields(hydrogen_states), DT)
+    doubted = before.trusted & ~after.trusted
+    assert 0.05 < doubted.mean() <= 0.2
+    error = abs(after.temperature - hydrogen_states["temperature_after"].values)
+    assert error[doubted].mean() > 2 * error[~doubted].mean()
