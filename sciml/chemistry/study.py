@@ -248,7 +248,8 @@ class IgnitionStudy:
 
     def trust(self, surrogate: ReactionStep, *, points: int) -> Figure:
         """Share of the steps that are trusted, in and beyond the range of the training."""
-        T, ratio = np.linspace(900, 1700, points), np.linspace(0.2, 2.0, points)
+        low, high = self.margin.temperature
+        T, ratio = np.linspace(low - 150, high + 200, points), np.linspace(0.2, 2.0, points)
         mixtures = [
             self.truth.mixture(
                 fuel=self.margin.fuel, oxidizer=self.margin.oxidizer, equivalence_ratio=phi
