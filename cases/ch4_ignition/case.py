@@ -25,13 +25,12 @@ CONDITIONS = IgnitionStates(
 
 SCALES = {
     "smoke": Scale(
-        train=10,
-        states=(70, 20, 10),
+        train=8,
+        states=(80, 20, 10),
         test=2,
         hidden=(96, 96),
-        scout=20,
-        batches=(1, 8, 40),
-        steps=400,
+        scout=0,
+        batches=(1, 1, 1),
         epochs=80,
         batch=128,
         workers=1,
