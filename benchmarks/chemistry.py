@@ -2,7 +2,7 @@
 
     python benchmarks/chemistry.py SURROGATE [SURROGATE ...] [--repeats 5] [--out FILE.json]
 
-SURROGATE is the folder of a fitted `ReactionStep`, such as `results/h2-ignition-full/surrogate`.
+SURROGATE is the folder of a fitted `ReactionStep`, such as `results/ch4-ignition-full/surrogate`.
 States along ignitions that it was not trained on are advanced by 1e-6 s in batches of 1, 10, 100,
 10,000 and 1,000,000 cells: elements, temperature, checks of the input and the trust mask included.
 CPU time of one thread for each state, in one run and in turn, the median of the turns. Cantera
