@@ -211,6 +211,7 @@ def _mass(truth: xr.Dataset, prediction: xr.Dataset) -> np.ndarray:
 
 def _step_metric(kind: str) -> Metric:
     def function(truth: xr.Dataset, prediction: xr.Dataset) -> float:
+        """Error of one step over the change."""
         if "kind" not in truth:
             return math.nan
         chosen = truth["kind"].values == KINDS.index(kind)

@@ -165,6 +165,7 @@ class IgnitionStudy:
         """The surrogate; uninformed, the same network without the explicit step."""
 
         def build(job: Job) -> Model:
+            """The model of a run."""
             scale = self.scales[job.tier]
             options = ReactionStepOptions(
                 mechanism=self.mechanism,
@@ -191,6 +192,7 @@ class IgnitionStudy:
         return build
 
     def training(self, job: Job, epochs: int) -> TrainOptions:
+        """How a network of this tier is fitted."""
         return TrainOptions(
             epochs=epochs,
             batch_size=self.scales[job.tier].batch,

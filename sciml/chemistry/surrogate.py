@@ -108,6 +108,7 @@ class ReactionStep(Surrogate[ReactionStepOptions]):
     _graph: tuple[nn.Module | None, Any] = (None, None)
 
     def build(self) -> nn.Module:
+        """A new `StepNetwork`."""
         options = self.options
         hidden = PRESETS[options.hidden] if isinstance(options.hidden, str) else options.hidden
         return StepNetwork(
