@@ -33,10 +33,14 @@ def ignition_traces(
     """Temperature of some unseen ignitions in time, from the quickest to the slowest."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
-    panels = figure.subplots(2, -(-count // 2), sharey=True)
     order = np.argsort(tests["ignition_delay"].values)
+    count = min(count, len(order))
     chosen = order[np.linspace(0, len(order) - 1, count).round().astype(int)]
+    rows = 1 if count <= 3 else 2
+    figure = Figure(figsize=(WIDTH, 0.6 + 1.9 * rows), layout="constrained")
+    panels = figure.subplots(rows, -(-count // rows), sharey=True, squeeze=False)
+    for axes in panels.flat[count:]:
+        axes.set_axis_off()
     for axes, sample in zip(panels.flat, chosen, strict=False):
         one = tests.isel(sample=int(sample))
         duration = float(one["time_step"] * one["steps"])
@@ -54,7 +58,8 @@ def ignition_traces(
         axes.set_xlabel("time [µs]")
     for axes in panels[:, 0]:
         axes.set_ylabel("temperature [K]")
-    panels[0, 0].legend(fontsize="small")
+    lines, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(lines, names, fontsize="small", loc="outside upper center", ncols=len(names))
     figure.set_label(
         "Ignitions that no model was trained on, each step from the result of the last; from the "
         "quickest to the slowest"

@@ -18,6 +18,7 @@ CONDITIONS = 3
 """T, ln p and ln dt stand before the transformed mass fractions."""
 
 _SMALLEST = 1e-8
+_NOTHING = 1e-12
 _SHARE = 1e-3
 _RIDGE = 1e-4
 _FOR_CLUSTERS = 20_000
@@ -126,7 +127,9 @@ class StepNetwork(nn.Module):
     $\Delta z_k = \sigma(a_k)\, s_k + b_k\, \overline{|s|}$:
 
     it has to find the ratio of the true change to the explicit one, which is near one wherever
-    chemistry is slow against the step, and all changes vanish with the rates, at equilibrium. In
+    chemistry is slow against the step, and all changes vanish with the rates, at equilibrium. It is
+    told s by size and direction, for on the way to equilibrium the direction alone tells how much
+    of a small s is fast and how much is slow. In
     mechanisms of many species, traces change by orders of magnitude more than abundant species, and
     what the others add to one of these must be small to many digits: with `traces`,
     $\beta \sinh(b_k)$ takes the place of $b_k$, β = 0.001.
@@ -165,8 +168,8 @@ class StepNetwork(nn.Module):
         self.state = Standardize(CONDITIONS + reactive)
         features = CONDITIONS + reactive
         if informed:
-            self.explicit = Standardize(reactive + 1)
-            features += reactive + 1
+            self.explicit = Standardize(2 * reactive + 1)
+            features += 2 * reactive + 1
         outputs = 2 * reactive if informed else reactive
         self.layers = MLP(features, outputs, hidden=hidden, activation=activation)
         self.domain = Domain(CONDITIONS + reactive + elements)
@@ -198,7 +201,8 @@ class StepNetwork(nn.Module):
 
     def _told(self, explicit: Change) -> Float[Tensor, "cell told"]:
         mean = explicit.abs().mean(1, keepdim=True)
-        return torch.cat([measured(explicit, self.resolution), (mean + _SMALLEST).log()], 1)
+        size, direction = (mean + _SMALLEST).log(), explicit / (mean + _NOTHING)
+        return torch.cat([measured(explicit, self.resolution), direction, size], 1)
 
 
 def measured(change: Float[Tensor, "cell reactive"], resolution: float) -> Change:

@@ -137,16 +137,27 @@ def _scores(case: Case, outcome: Outcome) -> Iterator[str]:
 
 
 def _score_table(case: Case, result: Result, suffix: str) -> str:
-    head = ["model", *(_metric_head(name, metric) for name, metric in case.metrics.items())]
+    """Models against those metrics that this test set has values of."""
+    metrics = {
+        name: metric
+        for name, metric in case.metrics.items()
+        if any(_told(model.metrics[name + suffix]) for model in result.models.values())
+    }
+    head = ["model", *(_metric_head(name, metric) for name, metric in metrics.items())]
     if not suffix:
         head += ["fit", "prediction<small>a sample</small>"]
     rows = []
     for name, model in result.models.items():
-        row = [html.text(name), *(_cell(model.metrics[key + suffix]) for key in case.metrics)]
+        row = [html.text(name), *(_cell(model.metrics[key + suffix]) for key in metrics)]
         if not suffix:
             row += [_duration(model.fit_seconds), _duration(model.predict_seconds)]
         rows.append(row)
     return html.table(head, rows, lead=1)
+
+
+def _told(score: Score) -> bool:
+    """Whether there is anything to say: a value, or a bound that a missing one misses."""
+    return score.bound is not None or not math.isnan(score.value)
 
 
 def _diagnostics_table(case: Case, result: Result) -> str:
