@@ -52,6 +52,8 @@ SCALES = {
         hidden=(96, 96, 96),
         scout=60,
         batches=(12, 50, 160),
+        kept=0.5,
+        still=0.5,
         epochs=400,
         batch=1024,
     ),

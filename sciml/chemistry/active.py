@@ -21,6 +21,10 @@ __all__ = ["VisitedStates", "step_error", "visited"]
 DOUBTS = 3
 """Steps in a row that a model may doubt before its way is at an end."""
 
+_EXPONENT = 0.1
+_STILL = 1e-5
+"""Change of transformed mass fractions below which a state counts as one at equilibrium."""
+
 
 def visited(
     model: Advances,
@@ -76,13 +80,21 @@ def step_error(surrogate: ReactionStep, states: xr.Dataset) -> Float[np.ndarray,
     return (one - other).abs().mean(1).numpy()
 
 
+def step_change(states: xr.Dataset) -> Float[np.ndarray, " sample"]:
+    """Mean over the species of |Δz| for labelled states."""
+    both = (states[name].values for name in ("mass_fraction", "mass_fraction_after"))
+    one, other = (boxcox(torch.from_numpy(Y), _EXPONENT) for Y in both)
+    return (one - other).abs().mean(1).numpy()
+
+
 @dataclass(frozen=True, kw_only=True)
 class VisitedStates:
     """Labelled states on a surrogate's own way through ignitions: a `SampleTask`.
 
     A sample is a batch of ignitions. Of the states on their way those are kept in which the
     surrogate is most wrong: where a roll-out goes astray it comes to states that no trajectory of
-    the truth has, and there it has to learn the way back.
+    the truth has, and there it has to learn the way back. Near equilibrium errors are small, and so
+    are the changes that they add up with: a part is kept for its error over the change.
 
     Args:
         surrogate: folder of a fitted one.
@@ -91,6 +103,7 @@ class VisitedStates:
         steps: of each roll-out.
         count: states from each ignition.
         kept: share of them that is kept, those with the largest error.
+        still: share of these that is kept for the largest error over the change.
     """
 
     surrogate: str
@@ -99,6 +112,7 @@ class VisitedStates:
     steps: int = 600
     count: int = 80
     kept: float = 0.7
+    still: float = 0.0
 
     def __call__(self, index: int, rng: np.random.Generator) -> xr.Dataset:
         """The states of one batch."""
@@ -114,9 +128,14 @@ class VisitedStates:
             rng=rng,
         )
         found = label(self.conditions.solver, states, steps)
-        errors = step_error(surrogate, found.rename(state="sample"))
+        labelled = found.rename(state="sample")
+        errors = np.nan_to_num(step_error(surrogate, labelled))
         wanted = round(self.kept * self.ignitions * self.count)
-        return found.isel(state=np.sort(np.argsort(-np.nan_to_num(errors))[:wanted]))
+        still = round(self.still * wanted)
+        chosen = np.argsort(-errors)[: wanted - still]
+        relative = np.argsort(-errors / np.nan_to_num(step_change(labelled) + _STILL, nan=np.inf))
+        rest = relative[~np.isin(relative, chosen)][:still]
+        return found.isel(state=np.sort(np.concatenate([chosen, rest])))
 
 
 @lru_cache(maxsize=2)

@@ -42,6 +42,8 @@ class Scale:
         scout: epochs of the first fit; none leaves it out.
         batches: of ignitions that it visits states in, and ignitions and states in each.
         steps: of these ignitions.
+        kept: share of these states that is learned from, those with the largest errors.
+        still: share of those that is kept for the largest error over the change instead.
         epochs: of the second fit.
         batch: states of an update.
         learning_rate: largest.
@@ -55,6 +57,8 @@ class Scale:
     scout: int
     batches: tuple[int, int, int]
     steps: int = 600
+    kept: float = 0.35
+    still: float = 0.0
     epochs: int
     batch: int
     learning_rate: float = 3e-3
@@ -182,7 +186,8 @@ class IgnitionStudy:
                 visited={
                     "ignitions": ignitions,
                     "count": count,
-                    "kept": 0.35,
+                    "kept": scale.kept,
+                    "still": scale.still,
                     "steps": scale.steps,
                 },
                 workers=scale.workers or job.workers,

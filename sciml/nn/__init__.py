@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sciml.nn.activation import Activation, activation_layer
 from sciml.nn.conv import ConvBlock, Film, Norm, Padding, ResidualBlock, convolution
+from sciml.nn.domain import Domain
 from sciml.nn.encoder_decoder import EncoderDecoder
 from sciml.nn.mlp import MLP
 from sciml.nn.scaling import BoxCox, MinMax, Scaling, Standardize
@@ -15,6 +16,7 @@ __all__ = [
     "Activation",
     "BoxCox",
     "ConvBlock",
+    "Domain",
     "EncoderDecoder",
     "Film",
     "MinMax",

@@ -11,7 +11,8 @@ import torch
 import xarray as xr
 
 from sciml.chemistry import DirectIntegration, load_mechanism
-from sciml.chemistry.network import Domain, StepNetwork
+from sciml.chemistry.network import StepNetwork
+from sciml.nn import Domain
 from sciml.chemistry.surrogate import ReactionStep
 from sciml.kernels.mixture.thermodynamics import element_fractions, enthalpy
 
