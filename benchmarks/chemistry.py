@@ -1,6 +1,6 @@
 """How many cells does a learned step of chemistry advance in a second, beside Cantera?
 
-    python benchmarks/chemistry.py SURROGATE [SURROGATE ...] [--repeats 5] [--out FILE.json]
+    python benchmarks/chemistry.py SURROGATE [SURROGATE ...] [--out FILE.json] [--figure FILE.png]
 
 SURROGATE is the folder of a fitted `ReactionStep`, such as `results/ch4-ignition-full/surrogate`.
 States along ignitions that it was not trained on are advanced by 1e-6 s in batches of 1, 10, 100,
@@ -140,12 +140,33 @@ def break_even(rows: list[Row]) -> str:
     return f"{rows[0].mechanism}: quicker than Cantera from a batch of {min(quick, default=0)} on"
 
 
+def draw(rows: list[Row], path: Path) -> None:
+    """Speed over Cantera's against the batch, a panel for each mechanism."""
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(row.mechanism for row in rows))
+    figure = Figure(figsize=(3.6 * len(names), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for panel, name in zip(panels, names, strict=True):
+        for way in ("network, eager", "network, compiled", "network, exported", "with fallback"):
+            own = [row for row in rows if row.mechanism == name and row.way.startswith(way)]
+            panel.loglog([r.batch for r in own], [r.ratio for r in own], "o-", ms=4, label=way)
+        panel.axhline(1.0, color="black", lw=0.9)
+        panel.axhline(BOUNDS[name], color="0.5", lw=0.9, ls="--")
+        panel.set_title(name, fontsize="medium")
+        panel.set_xlabel("cells in a call")
+    panels[0].set_ylabel("times as fast as Cantera")
+    panels[0].legend(fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("surrogates", type=Path, nargs="+", metavar="SURROGATE")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
+    parser.add_argument("--figure", type=Path, help="where speed against batch is drawn")
     options = parser.parse_args()
     torch.set_num_threads(1)
     packages = {name: version(name) for name in ("cantera", "numba", "numpy", "torch")}
@@ -167,6 +188,8 @@ def main() -> int:
     if options.out:
         told = {"packages": packages, "rows": [asdict(row) for row in every]}
         options.out.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    if options.figure:
+        draw(every, options.figure)
     return int(bool(short))
 
 
