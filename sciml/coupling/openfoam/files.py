@@ -121,7 +121,7 @@ def read_field(path: Path, kind: str, dimensions: tuple[int, int, int], cells: i
         )
     if "MSB" in str(header.get("arch", "")):
         raise ValueError(f"{path} was written big-endian; write it as ASCII: foamFormatConvert")
-    _check_dimensions(path, tuple(entries.get("dimensions", ())), dimensions)
+    _check_dimensions(path, entries.get("dimensions", ()), dimensions)
     try:
         values = expanded(entries["internalField"], cells, COMPONENTS[kind])
     except ValueError as error:
@@ -132,7 +132,7 @@ def read_field(path: Path, kind: str, dimensions: tuple[int, int, int], cells: i
     return Field(path=path, header=header, values=values, boundary=boundary, macros=entries)
 
 
-def _check_dimensions(path: Path, given: tuple[float, ...], wanted: tuple[int, int, int]) -> None:
+def _check_dimensions(path: Path, given: Any, wanted: tuple[int, int, int]) -> None:
     expected = (*wanted, 0, 0, 0, 0)
     if tuple(given) == expected:
         return
