@@ -27,7 +27,7 @@ from sciml.coupling.openfoam import (  # noqa: E402
 from sciml.coupling.openfoam.distance import wall_distance  # noqa: E402
 from sciml.coupling.openfoam.files import read_field  # noqa: E402
 from sciml.coupling.openfoam.gradients import gauss_gradient  # noqa: E402
-from sciml.coupling.openfoam.mesh import read_mesh  # noqa: E402
+from sciml.coupling.openfoam.mesh import Mesh, read_mesh  # noqa: E402
 from sciml.rans import (  # noqa: E402
     linear_eddy_viscosity,
     load_flow,
@@ -50,6 +50,17 @@ def quadratic(flow: xr.Dataset) -> np.ndarray:
 
 def velocity(case: Path, cells: int, time: str = "100") -> Any:
     return read_field(case / time / "U", "volVectorField", (0, 1, -1), cells)
+
+
+def fixed(mesh: Mesh, values: np.ndarray) -> dict[str, str]:
+    """Conditions with given values on the faces of all patches but those of a kind of their own."""
+    found = {}
+    for patch in mesh.patches:
+        if patch.kind in ("wall", "patch"):
+            rows = [f"({' '.join(map(repr, row))})" for row in values[patch.faces].tolist()]
+            listed = f"nonuniform List<vector> {patch.size}({' '.join(rows)})"
+            found[patch.name] = f"fixedValue; value {listed}"
+    return found
 
 
 def components(b: np.ndarray) -> np.ndarray:
@@ -115,16 +126,27 @@ def test_the_gradient_of_a_linear_field_is_exact_on_a_sheared_box(
     box = boxes(move=lambda points: points @ frame)
     mesh = read_mesh(box.write(tmp_path))
     assert mesh.cell_volumes.sum() == pytest.approx(np.linalg.det(frame), rel=1e-12)
-    G, conditions = rng.normal(size=(3, 3)), {}
-    for patch in mesh.patches:
-        rows = [
-            f"({' '.join(map(repr, u))})" for u in (mesh.face_centres[patch.faces] @ G.T).tolist()
-        ]
-        listed = f"nonuniform List<vector> {patch.size}({' '.join(rows)})"
-        conditions[patch.name] = f"fixedValue; value {listed}"
-    box.write_field(tmp_path / "1" / "U", "0 1 -1", mesh.cell_centres @ G.T, conditions)
+    G = rng.normal(size=(3, 3))
+    given = fixed(mesh, mesh.face_centres @ G.T)
+    box.write_field(tmp_path / "1" / "U", "0 1 -1", mesh.cell_centres @ G.T, given)
     found = gauss_gradient(mesh, velocity(tmp_path, box.cells, "1"))
     np.testing.assert_allclose(found, np.broadcast_to(G, found.shape), atol=1e-12)
+
+
+def test_a_wedge_knows_the_flow_around_its_axis(boxes: Any, tmp_path: Path) -> None:
+    angle = np.deg2rad(2.0)
+
+    def bent(points: np.ndarray) -> np.ndarray:
+        x, r, turn = points.T + np.array([[0], [1], [-0.5]])
+        return np.stack([x, r * np.cos(angle * turn), r * np.sin(angle * turn)], 1)
+
+    box = boxes(shape=(4, 6, 1), patches={"bottom": "wedge", "top": "wedge"}, move=bent)
+    mesh = read_mesh(box.write(tmp_path))
+    G = np.diag([-2.0, 1.0, 1.0])  # towards a plate, away from the axis
+    given = fixed(mesh, mesh.face_centres @ G)
+    box.write_field(tmp_path / "1" / "U", "0 1 -1", mesh.cell_centres @ G, given)
+    found = gauss_gradient(mesh, velocity(tmp_path, box.cells, "1"))
+    np.testing.assert_allclose(found, np.broadcast_to(G, found.shape), atol=2 * angle**2)
 
 
 @pytest.mark.parametrize("kind", ["symmetry", "symmetryPlane", "slip"])
