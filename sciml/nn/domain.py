@@ -13,6 +13,8 @@ __all__ = ["Domain"]
 
 _RIDGE = 1e-4
 _FOR_CLUSTERS = 20_000
+_MEMBERS = 4  # a cluster of fewer states has no radius to speak of
+_POINT = 1e-6
 _INSIDE = 0.999
 _FAR = 1e3
 
@@ -97,13 +99,13 @@ class Domain(nn.Module):
 
     def _cluster(self, white: State) -> None:
         some = white[:: -(-len(white) // _FOR_CLUSTERS)].numpy()
-        count = min(len(self.centres), len(some))
+        count = min(len(self.centres), -(-len(some) // _MEMBERS))
         centres, _ = kmeans2(some, some[:: -(-len(some) // count)], minit="matrix", missing="warn")
         distance, nearest = cKDTree(centres).query(white.numpy())
         members = [distance[nearest == k] for k in range(len(centres))]
         radii = [np.quantile(own, _INSIDE) if len(own) else 0.0 for own in members]
-        radii = np.maximum(radii, 0.5 * np.median(radii))
+        radii = np.maximum(radii, max(0.5 * np.median(radii), _POINT))
         self.centres[: len(centres)] = torch.from_numpy(centres)
-        self.radii.fill_(1e-6)  # those left over are points, far from everything
+        self.radii.fill_(_POINT)  # those left over are points, far from everything
         self.centres[len(centres) :] = _FAR
         self.radii[: len(centres)] = torch.from_numpy(radii).float()

@@ -12,7 +12,6 @@ import xarray as xr
 
 from sciml.chemistry import DirectIntegration, load_mechanism
 from sciml.chemistry.network import StepNetwork
-from sciml.nn import Domain
 from sciml.chemistry.surrogate import ReactionStep
 from sciml.kernels.mixture.thermodynamics import element_fractions, enthalpy
 
@@ -200,18 +199,6 @@ def test_nothing_changes_where_the_explicit_step_changes_nothing(
     net = StepNetwork(8, 4, hidden=(16,))
     state = torch.from_numpy(rng.standard_normal((20, 11))).float()
     assert float(net(state, torch.zeros(20, 8)).detach().abs().max()) == 0.0
-
-
-def test_a_domain_holds_its_states_and_not_combinations_that_never_were(
-    rng: np.random.Generator,
-) -> None:
-    x = rng.standard_normal((5000, 1))
-    along = torch.from_numpy(np.hstack([x, x**2, -x]) + 0.01 * rng.standard_normal((5000, 3)))
-    domain = Domain(3, clusters=32).fit(along.float())
-    assert float(domain(along.float()).float().mean()) > 0.995
-    inside_each_range = torch.tensor([[2.0, 4.0, 2.0], [-1.0, 1.0, -1.0]])
-    assert not domain(inside_each_range).any()
-    assert bool((domain.distance(inside_each_range) > 1).all())
 
 
 def test_clusters_in_which_it_is_wrong_are_doubted(
