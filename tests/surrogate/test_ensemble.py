@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -114,6 +114,33 @@ def test_mean_is_no_worse_than_the_members_are_on_average(fitted):
     ]
     mean = float(((fitted.predict(VALID)["height"] - VALID["height"]) ** 2).mean())
     assert mean <= np.mean(errors)
+
+
+class WaryCurve(Curve):
+    """A curve that is to be trusted near the origin: each member a little farther than the last."""
+
+    def _predict(self, ds: xr.Dataset) -> xr.Dataset:
+        reach = 0.1 * self.training.seed
+        trusted = (abs(ds["place"].values) <= reach).astype(np.int8)
+        return super()._predict(ds).assign(trusted=("sample", trusted, {"units": "1"}))
+
+
+def test_an_ensemble_is_trusted_where_all_members_trust_themselves():
+    training = replace(TRAINING, epochs=1)
+    wary = Ensemble.of(WaryCurve(CurveOptions(), training=training), 3, coverage=0.8)
+    wary.members.reverse()
+    wary.fit(TRAIN, VALID)
+    trusted = [member.predict(VALID)["trusted"].values for member in wary.members]
+    assert len({own.sum() for own in trusted}) == 3
+    prediction = wary.predict(VALID)
+    np.testing.assert_array_equal(prediction["trusted"], np.min(trusted, axis=0))
+    np.testing.assert_array_equal(prediction["trusted"], abs(VALID["place"]) <= 0.5)
+    assert prediction["trusted"].attrs["units"] == "1"
+    assert "trusted_interval" not in prediction and set(wary.factors) == set(Curve.outputs)
+
+
+def test_an_ensemble_of_members_that_do_not_say_where_says_nothing(fitted):
+    assert "trusted" not in fitted.predict(VALID)
 
 
 def test_a_loaded_ensemble_predicts_the_same_bits(fitted, tmp_path):
