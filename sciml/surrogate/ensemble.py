@@ -69,7 +69,7 @@ class Ensemble(Generic[S]):
             own = None if folder is None else Path(folder) / f"member{number}"
             begun = resume and own is not None and own.exists()
             member.fit(train, valid, folder=own, resume=begun)
-        mean, spread = self._moments(valid)
+        mean, spread, _ = self._moments(valid)
         self.factors = {
             str(name): _quantile(abs(valid[name] - mean[name]), spread[name], self.coverage)
             for name in mean
@@ -78,19 +78,21 @@ class Ensemble(Generic[S]):
     def predict(self, ds: xr.Dataset) -> xr.Dataset:
         """The mean of each output, and as `NAME_interval` half the width of its interval.
 
+        Where the members say whether they are to be trusted, `trusted` is where all of them are.
+
         Raises:
             ValueError: not fitted.
         """
         if not self.factors:
             raise ValueError("this Ensemble is not fitted: call fit, or Ensemble.load a saved one")
-        mean, spread = self._moments(ds)
+        mean, spread, trust = self._moments(ds)
         widths = {
             f"{name}_interval": (self.factors[str(name)] * spread[name]).assign_attrs(
                 units=mean[name].attrs["units"]
             )
             for name in mean
         }
-        return mean.assign(widths)
+        return mean.assign(widths).merge(trust)
 
     def save(self, folder: Path) -> None:
         """Each member in a folder of its own, beside the factors."""
@@ -110,21 +112,28 @@ class Ensemble(Generic[S]):
         ensemble.factors = record["factors"]
         return ensemble
 
-    def _moments(self, ds: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
-        """Mean and standard deviation over the members, one prediction in memory at a time."""
-        total = squares = None
-        for member in self.members:
-            one = member.predict(ds, outside="warn").astype(np.float64)
-            total = one if total is None else total + one
-            squares = one**2 if squares is None else squares + one**2
-        assert total is not None and squares is not None
-        count = len(self.members)
+    def _moments(self, ds: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+        """Mean and deviation over the members, and where all of them trust themselves.
+
+        One prediction is in memory at a time. Members that do not say where they are to be trusted
+        leave the last data set empty.
+        """
+        units, count = self.members[0].outputs, len(self.members)
+        total = squares = xr.Dataset()
+        trust = xr.Dataset()
+        for place, member in enumerate(self.members):
+            whole = member.predict(ds, outside="warn")
+            one = whole[list(units)].astype(np.float64)
+            total = one if place == 0 else total + one
+            squares = one**2 if place == 0 else squares + one**2
+            if "trusted" in whole:
+                own = whole[["trusted"]]
+                trust = own if place == 0 else trust.where(trust <= own, own)
         mean = total / count
         spread = ((squares / count - mean**2).clip(min=0) * count / (count - 1)) ** 0.5
-        units = self.members[0].outputs
         for name in mean:
             mean[name].attrs["units"] = units[str(name)]
-        return mean, spread
+        return mean, spread, trust
 
 
 def _quantile(error: xr.DataArray, spread: xr.DataArray, share: float) -> float:
