@@ -103,8 +103,8 @@ class Domain(nn.Module):
         centres, _ = kmeans2(some, some[:: -(-len(some) // count)], minit="matrix", missing="warn")
         distance, nearest = cKDTree(centres).query(white.numpy())
         members = [distance[nearest == k] for k in range(len(centres))]
-        radii = [np.quantile(own, _INSIDE) if len(own) else 0.0 for own in members]
-        radii = np.maximum(radii, max(0.5 * np.median(radii), _POINT))
+        spread = [np.quantile(own, _INSIDE) if len(own) else 0.0 for own in members]
+        radii = np.maximum(spread, max(0.5 * np.median(spread), _POINT))
         self.centres[: len(centres)] = torch.from_numpy(centres)
         self.radii.fill_(_POINT)  # those left over are points, far from everything
         self.centres[len(centres) :] = _FAR
