@@ -54,7 +54,7 @@ def closure(
 
     >>> shear = np.zeros((1, 3, 3))
     >>> shear[0, 0, 1] = 10 / 3
-    >>> closure(shear, np.ones(1), np.ones(1))[0, 0, 1].round(12)
+    >>> float(closure(shear, np.ones(1), np.ones(1))[0, 0, 1].round(12))
     -0.15
     """
     if cells_at_once < 1:
