@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         joined,
         load_flow,
     )
+    from sciml.rans.frames import random_rotation, turned
     from sciml.rans.labels import LabelReport, clean
     from sciml.rans.manufactured import KINDS, manufactured_flow
     from sciml.rans.realizability import (
@@ -34,8 +35,18 @@ if TYPE_CHECKING:
         realizable,
     )
     from sciml.rans.states import check_states
+    from sciml.rans.surrogate import Closed, TensorBasisClosure, TensorBasisOptions
 
 _MODULES = {
+    "frames": (
+        "random_rotation",
+        "turned",
+    ),
+    "surrogate": (
+        "Closed",
+        "TensorBasisClosure",
+        "TensorBasisOptions",
+    ),
     "closures": (
         "C_MU",
         "gatski_speziale",
@@ -74,7 +85,10 @@ __all__ = [
     "C_MU",
     "FLOWS",
     "KINDS",
+    "Closed",
     "LabelReport",
+    "TensorBasisClosure",
+    "TensorBasisOptions",
     "anisotropy_of",
     "barycentric_position",
     "barycentric_weights",
@@ -88,8 +102,10 @@ __all__ = [
     "manufactured_flow",
     "project",
     "quadratic_eddy_viscosity",
+    "random_rotation",
     "realizability_penalty",
     "realizable",
+    "turned",
     "wallin_johansson",
     "wallin_johansson_coefficients",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Bool, Float64
 from numpy.typing import ArrayLike
@@ -66,6 +68,19 @@ def check_states(
         "an incompressible flow has none: check the gradient, or give a tolerance",
     )
     return G, k, epsilon
+
+
+def check_fields(fields: Mapping[str, np.ndarray], cells: int) -> None:
+    """Refuse further fields that do not fit the cells, are not finite or, if scalars, negative."""
+    for name, field in fields.items():
+        shape = (cells, 3) if name.endswith("gradient") else (cells,)
+        if field.shape != shape:
+            raise ValueError(f"{name} has the shape {field.shape}, and must have {shape}")
+        finite = np.isfinite(field)
+        wrong = ~finite if field.ndim == 1 else ~finite.all(1)
+        _refuse(wrong, f"{name} is not finite", field, "give numbers")
+        if field.ndim == 1:
+            _refuse(field < 0, f"{name} is negative", field, "distances and viscosities never are")
 
 
 def divergence(
