@@ -100,7 +100,11 @@ def _axes_of_wall(gradient: Tensors) -> Float[np.ndarray, "3 3"]:
     return turn
 
 
-def _interpolated(place: Cells, y: Cells, tensors: Tensors) -> Tensors:
+def _interpolated(
+    place: Cells,
+    y: Float[np.ndarray, " point"],
+    tensors: Float[np.ndarray, "point 3 3"],
+) -> Tensors:
     flat = tensors.reshape(len(y), 9)
     columns = [np.interp(place, y, column) for column in flat.T]
     return np.stack(columns, 1).reshape(-1, 3, 3)
