@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from sciml.rans.propagation import (
     Duct,
@@ -14,6 +15,8 @@ from sciml.rans.propagation import (
     rectangle,
     solve_laminar,
 )
+from sciml.rans.propagation.operators import Operators
+from sciml.rans.propagation.secondary import SecondaryFlow
 
 
 def series(y, z, h, width, terms=60):
@@ -70,18 +73,27 @@ def test_the_whole_duct_is_its_quarter_four_times():
     np.testing.assert_allclose(upper.ravel(), quarter["velocity"].values[:, 0], rtol=1e-10)
 
 
+def balanced(y, z, f, g, nu):
+    """The stress that balances the streamfunction f(y) g(z), and its velocity."""
+    (f, df, ddf), (g, dg, ddg) = ([p.deriv(n) for n in range(3)] for p in (f, g))
+    stress = np.zeros((y.size, 3, 3))
+    stress[:, 1, 1] = 2 * nu * df(y) * dg(z)
+    stress[:, 2, 2] = -stress[:, 1, 1]
+    stress[:, 1, 2] = stress[:, 2, 1] = nu * (f(y) * ddg(z) - ddf(y) * g(z))
+    return stress, np.column_stack([f(y) * dg(z), -df(y) * g(z)])
+
+
+F = np.polynomial.Polynomial([0, 1, 0, -3, 0, 3, 0, -1])
+"""y (1 - y²)³: with its first two derivatives zero at the wall."""
+G = np.polynomial.Polynomial([0, 0, 0, 1]) * np.polynomial.Polynomial([1, 0, -1]) ** 3
+
+
 def driven(cells, amplitude, nu=1.0):
     """The flow by a stress that balances a known streamfunction, and that flow."""
     section = rectangle(1.0, cells=(cells, cells), growth=(2.0, 1.5))
-    y, z = section.positions[:, 1:].T
-    f, df, ddf = (np.polynomial.Polynomial([0, 1, 0, -3, 0, 3, 0, -1]).deriv(n) for n in range(3))
-    stress = np.zeros((section.size, 3, 3))
-    stress[:, 1, 1] = 2 * nu * df(y) * df(z)
-    stress[:, 2, 2] = -stress[:, 1, 1]
-    stress[:, 1, 2] = stress[:, 2, 1] = nu * (f(y) * ddf(z) - ddf(y) * f(z))
+    stress, velocity = balanced(*section.positions[:, 1:].T, F, F, nu)
     duct = Duct(section=section, viscosity=nu, bulk_velocity=1.0)
-    state = given_stress(duct, amplitude * stress)
-    return state, amplitude * np.column_stack([f(y) * df(z), -df(y) * f(z)])
+    return given_stress(duct, amplitude * stress), amplitude * velocity
 
 
 def given_stress(duct, stress):
@@ -136,3 +148,33 @@ def test_an_isotropic_stress_is_balanced_by_pressure_alone(rng):
     assert abs(state["velocity"].values[:, 1:]).max() < 1e-13
     expected = section.mean(phi) - phi
     np.testing.assert_allclose(state["pressure"].values, expected, atol=1e-9)
+
+
+def eight(whole):
+    """A flow in a square duct, or its quarter, whose vortices are mirrored at the diagonals."""
+    section = rectangle(1.0, cells=(14, 14), growth=(2.0, 2.0), whole=whole)
+    y, z = section.positions[:, 1:].T - whole
+    stress = balanced(y, z, F, G, 1.0)[0] - balanced(y, z, G, F, 1.0)[0]
+    duct = Duct(section=section, viscosity=1.0, bulk_velocity=1.0)
+    return duct, given_stress(duct, 300.0 * stress)
+
+
+def test_a_whole_duct_has_eight_vortices_and_its_quarter_two():
+    (duct, quarter), (large, whole) = eight(False), eight(True)
+    velocity = whole["velocity"].values.reshape(*large.section.shape, 3)
+    upper = velocity[14:, 14:].reshape(-1, 3)
+    scale = abs(upper[:, 1:]).max()
+    assert scale > 5.0
+    np.testing.assert_allclose(upper, quarter["velocity"].values, atol=1e-9 * scale)
+    for case, values, count in ((duct, quarter, 2), (large, whole, 8)):
+        v = values["velocity"].values[:, 1].reshape(case.section.shape)
+        psi = np.cumsum(v * case.section.z_widths[:, None], axis=0)
+        turning = [label(sign * psi > 0.2 * psi.max())[1] for sign in (1, -1)]
+        assert turning == [count // 2, count // 2]
+
+
+def test_convection_of_the_secondary_flow_does_no_work(rng):
+    """Whatever the flow that carries it, so that the iterations cannot gain energy."""
+    flow = SecondaryFlow(Operators(rectangle(1.0, 2.0, cells=(7, 9), growth=(5.0, 3.0))))
+    matrix = flow.convection(flow.velocity(rng.standard_normal(flow.size))).toarray()
+    np.testing.assert_allclose(matrix, -matrix.T, atol=1e-12 * abs(matrix).max())

@@ -127,7 +127,7 @@ class SecondaryFlow:
         load = self.stretch.T @ (areas[0] * stress[0]) + self.shear.T @ (areas[1] * stress[1])
         if not load.any():
             return np.zeros(self.size)
-        matrix = self._viscous(viscosity) + self._convective(velocity)
+        matrix = self._viscous(viscosity) + self.convection(velocity)
         return spsolve(matrix.tocsc(), load)
 
     def _viscous(self, viscosity: tuple[Cells, Vertices]) -> sparse.sparray:
@@ -135,7 +135,8 @@ class SecondaryFlow:
         shear = sparse.diags_array(viscosity[1] * self.vertex_areas)
         return self.stretch.T @ normal @ self.stretch + self.shear.T @ shear @ self.shear
 
-    def _convective(self, velocity: Faces) -> sparse.sparray:
+    def convection(self, velocity: Faces) -> sparse.sparray:
+        """ψ to the power of convection along each δψ; skew, so that none is made or lost."""
         v, w = self.operators.curl
         along_v, along_w = self._momentum(velocity)
         return v.T @ along_v @ v + w.T @ along_w @ w
