@@ -29,8 +29,8 @@ triton_kernel = pytest.importorskip("sciml.kernels.tensor_basis.triton")
 CELLS = 2 * triton_kernel.BLOCK + 9  # the last program is not full
 WIDTHS = {"gelu": (20,), "silu": (16, 24), "relu": (9, 17, 5), "tanh": (40, 40)}
 ACCURACY = {torch.float64: 1e-12, torch.float32: 2e-6}
-THROUGH_NETWORK = 1e-5
-"""The same in float32 for a closure: a network adds rounding of its own and passes it on."""
+THROUGH_NETWORK = 5e-5
+"""The same in float32 for a closure: tanh is made of a sigmoid here, which costs it digits."""
 
 ADJOINT = 1e-6
 """Of a product of a gradient with a change, over what is added up."""
@@ -39,8 +39,12 @@ ADJOINT = 1e-6
 def network(rng: np.random.Generator, activation: str) -> CoefficientNetwork:
     widths = WIDTHS[activation]
     pairs = list(zip((*widths, 10), (5, *widths), strict=True))
+    scales = [0.1 if before == 5 else 1.0 for _, before in pairs]  # invariants reach hundreds
     return CoefficientNetwork(
-        weights=tuple(torch.tensor(rng.standard_normal(p) / p[1] ** 0.5) for p in pairs),
+        weights=tuple(
+            torch.tensor(scale * rng.standard_normal(p) / p[1] ** 0.5)
+            for p, scale in zip(pairs, scales, strict=True)
+        ),
         biases=tuple(torch.tensor(rng.standard_normal(after)) for after, _ in pairs),
         activation=activation,
     )
