@@ -20,6 +20,7 @@ from sciml.rans.propagation import beyond_linear, duct_of
 from sciml.rans.propagation.figures import secondary_flow
 from sciml.rans.propagation.learning import (
     Propagated,
+    PropagatedNetwork,
     channel_state,
     fluctuation_scale,
     with_remainder,
@@ -121,7 +122,8 @@ def network(job: Job) -> Model:
         seed=job.seed,
         device="cpu",
     )
-    return Propagated(Ensemble.of(TensorBasisClosure(options, training=training), scale.members))
+    member = TensorBasisClosure(options, training=training)
+    return PropagatedNetwork(Ensemble.of(member, scale.members))
 
 
 def algebraic(closure: Callable[..., np.ndarray]) -> Callable[[Job], Model]:
@@ -182,7 +184,7 @@ def figures(outcome: Outcome) -> Mapping[str, Figure]:
 
 def tables(outcome: Outcome) -> Mapping[str, Table]:
     """Scores before and after, duct by duct."""
-    rows = []
+    rows: list[tuple[str | float, ...]] = []
     for name, truth in outcome.splits.tests.items():
         before = truth.assign(velocity=truth["velocity"])
         rows.append(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,26 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from sciml.case import Model
 from sciml.rans.flows import load_flow
 from sciml.rans.propagation.duct import Duct, duct_of
 from sciml.rans.propagation.grid import channel
 from sciml.rans.propagation.march import SolverOptions
-from sciml.rans.propagation.solve import PropagationOptions, propagate, solve_sst
+from sciml.rans.propagation.solve import Closure, PropagationOptions, propagate, solve_sst
+from sciml.surrogate import Ensemble
 
-__all__ = ["Propagated", "channel_state", "fluctuation_scale", "with_remainder"]
+__all__ = [
+    "Propagated",
+    "PropagatedNetwork",
+    "channel_state",
+    "fluctuation_scale",
+    "with_remainder",
+]
 
 Cells = Float[np.ndarray, " cell"]
 Tensors = Float[np.ndarray, "cell 3 3"]
 
 _BEYOND = PropagationOptions(gives="remainder")
+_SOLVER = SolverOptions(tolerance=1e-5, iterations=200)
 _GROWTH = 60.0
 """Width of the middle cell of a channel over that at the wall, at least."""
 
@@ -112,17 +118,15 @@ def _interpolated(
 
 @dataclass(eq=False)
 class Propagated:
-    """A model of b⊥ in a solver: its predictions are mean velocities.
+    """A closure of b⊥ in a solver: its predictions are mean velocities.
 
     Args:
-        model: gives `anisotropy`, which is b⊥, of samples; what it is fitted on has that label.
+        closure: the state of a duct over `cell` to b⊥.
         options: of the solver.
     """
 
-    model: Model | Callable[[xr.Dataset], Tensors]
-    options: SolverOptions = field(
-        default_factory=lambda: SolverOptions(tolerance=1e-5, iterations=200)
-    )
+    closure: Closure
+    options: SolverOptions = field(default_factory=lambda: _SOLVER)
 
     def fit(
         self,
@@ -132,26 +136,57 @@ class Propagated:
         folder: Path | None = None,
         resume: bool = False,
     ) -> Any:
-        """Fit the model, if it can be."""
-        if isinstance(self.model, Model):
-            return self.model.fit(train, valid, folder=folder, resume=resume)
-        return None
+        """Nothing is learned."""
 
     def predict(self, ds: xr.Dataset) -> xr.Dataset:
-        """Mean velocity in the cells of a duct, in which the stress of the model acts."""
-        state = ds.rename(sample="cell")
-        if isinstance(self.model, Model):
-            b = self.model.predict(ds)["anisotropy"].values
-        else:
-            b = self.model(state)
-        energy = fluctuation_scale(state)
-        flow = propagate(
-            duct_of(state), state, b, energy=energy, options=_BEYOND, solver=self.options
-        )
-        converged = np.full(ds.sizes["sample"], float(flow.attrs["converged"]))
-        return xr.Dataset(
-            {
-                "velocity": (("sample", "i"), flow["velocity"].values, {"units": "m s-1"}),
-                "converged": ("sample", converged, {"units": "1"}),
-            }
-        )
+        """Mean velocity in the cells of a duct, in which the stress of the closure acts."""
+        return _mean_flow(ds, self.closure(ds.rename(sample="cell")), self.options)
+
+
+@dataclass(eq=False)
+class PropagatedNetwork:
+    """Networks for b⊥, their mean in a solver: its predictions are mean velocities.
+
+    Args:
+        ensemble: of closures; what they are fitted on has b⊥ as `anisotropy`.
+        options: of the solver.
+    """
+
+    ensemble: Ensemble[Any]
+    options: SolverOptions = field(default_factory=lambda: _SOLVER)
+
+    def fit(
+        self,
+        train: xr.Dataset,
+        valid: xr.Dataset | None = None,
+        *,
+        folder: Path | None = None,
+        resume: bool = False,
+    ) -> Any:
+        """Fit the networks."""
+        return self.ensemble.fit(train, valid, folder=folder, resume=resume)
+
+    def predict(self, ds: xr.Dataset) -> xr.Dataset:
+        """Mean velocity in the cells of a duct, in which the stress of the networks acts."""
+        return _mean_flow(ds, self.ensemble.predict(ds)["anisotropy"].values, self.options)
+
+    def save(self, folder: Path) -> None:
+        """Save the networks."""
+        self.ensemble.save(folder)
+
+    def load(self, folder: Path) -> PropagatedNetwork:
+        """Bring back what `save` wrote."""
+        return replace(self, ensemble=Ensemble.load(folder))
+
+
+def _mean_flow(ds: xr.Dataset, b: Tensors, options: SolverOptions) -> xr.Dataset:
+    state = ds.rename(sample="cell")
+    energy = fluctuation_scale(state)
+    flow = propagate(duct_of(state), state, b, energy=energy, options=_BEYOND, solver=options)
+    converged = np.full(ds.sizes["sample"], float(flow.attrs["converged"]))
+    return xr.Dataset(
+        {
+            "velocity": (("sample", "i"), flow["velocity"].values, {"units": "m s-1"}),
+            "converged": ("sample", converged, {"units": "1"}),
+        }
+    )
