@@ -19,7 +19,6 @@ from sciml.rans.features import FeatureGroup, feature_count, features, required
 from sciml.rans.network import ComponentNetwork, fit_scaling
 from sciml.rans.surrogate import (
     COLUMNS,
-    GRADIENT,
     ROWS,
     anisotropies,
     fields_of,
@@ -58,8 +57,7 @@ class Algebraic:
 
     def predict(self, ds: xr.Dataset) -> xr.Dataset:
         """The anisotropy of each sample."""
-        given = (ds[name].transpose("sample", ...).values for name in GRADIENT)
-        return labelled(self.closure(*given))
+        return labelled(self.closure(*(field.numpy() for field in fields_of(ds))))
 
 
 @dataclass(frozen=True, kw_only=True)

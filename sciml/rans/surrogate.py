@@ -290,7 +290,7 @@ def matrices(components: Float[Tensor, "cell 6"]) -> Float[Tensor, "cell 3 3"]:
 
 
 def _tensor(array: xr.DataArray) -> Tensor:
-    values = array.transpose("sample", ...).values
+    values = array.transpose("sample", "i", "j", missing_dims="ignore").values
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64))
 
 

@@ -71,6 +71,14 @@ def test_the_anisotropy_turns_with_the_axes(fitted, some, sign, seed):
     np.testing.assert_allclose(there, Q @ here @ Q.T, atol=1e-6)
 
 
+def test_the_order_of_dimensions_does_not_matter(fitted, some):
+    """A gradient over (j, i) is not its transpose."""
+    other = some.transpose("j", "i", "basis", "sample")
+    xr.testing.assert_identical(fitted.predict(other), fitted.predict(some))
+    for one, same in zip(fitted.samples(other).fields, fitted.samples(some).fields, strict=True):
+        torch.testing.assert_close(one, same, rtol=0, atol=0)
+
+
 def test_observers_in_motion_find_the_same(fitted, some):
     moving = some.assign(velocity=(("sample", "i"), np.full((some.sizes["sample"], 3), 7.0)))
     xr.testing.assert_identical(fitted.predict(moving), fitted.predict(some))
