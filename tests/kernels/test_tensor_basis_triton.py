@@ -26,7 +26,7 @@ from sciml.kernels.tensor_basis.network import ACTIVATIONS
 triton = pytest.importorskip("triton", reason="triton is not installed")
 triton_kernel = pytest.importorskip("sciml.kernels.tensor_basis.triton")
 
-CELLS = 2 * triton_kernel.BLOCK + 9  # the last program is not full
+CELLS = triton_kernel.BLOCK + 9  # the last program is not full
 WIDTHS = {"gelu": (20,), "silu": (16, 24), "relu": (9, 17, 5), "tanh": (40, 40)}
 ACCURACY = {torch.float64: 1e-12, torch.float32: 2e-6}
 THROUGH_NETWORK = 5e-5
