@@ -52,7 +52,7 @@ class TensorBasisOptions:
     Attributes:
         groups: features besides the five invariants of the velocity gradient, see
             :func:`sciml.rans.features`.
-        basis: which of Pope's ten tensors, from 0; see :func:`sciml.rans.independent_basis`.
+        basis: which of Pope's ten tensors, from 0: in plane flows the first three span all.
         hidden: widths of the hidden layers.
         activation: between them.
         realizable: whether predictions are projected onto realizable anisotropies.
