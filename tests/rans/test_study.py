@@ -222,6 +222,15 @@ def test_a_model_is_held_to_the_cells_it_vouches_for():
     assert METRICS["untrusted"](truth, none) == 1
 
 
+def test_the_linear_closure_is_the_measure_of_the_worst_flow(splits):
+    truth = splits.tests["flows"]
+    linear = Algebraic(linear_eddy_viscosity).predict(truth)
+    assert METRICS["linear_ratio"](truth, linear) == pytest.approx(1)
+    share = xr.where(truth["flow"] == 0, 0.2, 0.7)
+    nearer = truth[["anisotropy"]] + share * (linear - truth[["anisotropy"]])
+    assert METRICS["linear_ratio"](truth, nearer) == pytest.approx(0.7)
+
+
 def test_what_no_turbulence_has_is_counted():
     truth, found = hand_made([5], [0.0, 0.2, 1 / 3 - 1e-9, 0.34, 2.0])
     assert METRICS["unrealizable"](truth, found) == pytest.approx(2 / 5)
