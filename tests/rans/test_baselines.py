@@ -27,6 +27,8 @@ from sciml.rans.baselines import (
 )
 from sciml.surrogate import Surrogate
 
+pytestmark = pytest.mark.filterwarnings("ignore::sciml.surrogate.OutsideRangeWarning")
+
 STATE = ("velocity_gradient", "turbulent_kinetic_energy", "dissipation_rate")
 
 
