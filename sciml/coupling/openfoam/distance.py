@@ -59,6 +59,7 @@ class _Walls:
 
     @staticmethod
     def of(mesh: Mesh) -> _Walls | None:
+        """The walls of a mesh in triangles about the centre of each face; None without walls."""
         chosen = [np.arange(p.faces.start, p.faces.stop) for p in mesh.patches if p.kind == "wall"]
         faces = np.concatenate([np.empty(0, dtype=np.int64), *chosen])
         if not len(faces):
@@ -93,6 +94,7 @@ class _Links:
 
     @staticmethod
     def of(mesh: Mesh) -> _Links:
+        """Through the faces between cells, and through periodic patches with their shift."""
         own, other = mesh.owner[mesh.inside], mesh.neighbour
         tells, told = [own, other], [other, own]
         shifts = [np.zeros((2 * len(other), 3))]
