@@ -130,6 +130,40 @@ class Layout:
             coords[dim] = (dim, np.asarray(coordinate), getattr(coordinate, "attrs", {}))
         return xr.Dataset(variables, coords=coords)
 
+    def labelled(self) -> xr.Dataset:
+        """What `from_labelled` makes this layout from, to be kept in a file."""
+        variables, whole = {}, self.weights
+        if self.kept is not None:
+            whole = np.full(len(self.kept), np.nan)
+            whole[self.kept] = self.weights
+        start = 0
+        for name in self.variables:
+            one = self.template[name]
+            attrs = {f"of_{key}": value for key, value in one.attrs.items()}
+            attrs |= {"units": "1", "scale": self.scales[name], "kind": str(one.dtype)}
+            weight = whole[start : start + one.size].reshape(one.shape)
+            variables[name] = (one.dims, weight, attrs)
+            start += one.size
+        return xr.Dataset(variables, coords=self.template.coords)
+
+    @classmethod
+    def from_labelled(cls, ds: xr.Dataset) -> Layout:
+        """The layout of which `labelled` gave the weights."""
+        names = [str(name) for name in ds.data_vars]
+        whole = np.concatenate([ds[name].values.ravel() for name in names])
+        kept = np.isfinite(whole)
+        template = xr.Dataset(coords=ds.coords)
+        for name in names:
+            attrs = {k.removeprefix("of_"): v for k, v in ds[name].attrs.items() if k[:3] == "of_"}
+            empty = np.zeros(ds[name].shape, dtype=ds[name].attrs["kind"])
+            template[name] = (ds[name].dims, empty, attrs)
+        return cls(
+            template=template,
+            kept=None if kept.all() else kept,
+            weights=whole[kept],
+            scales={name: float(ds[name].attrs["scale"]) for name in names},
+        )
+
     def named(self, prefix: str, variable: str) -> str:
         """The name of a field made of a variable, such as `modes` or `modes_pressure`."""
         if not prefix:
