@@ -55,6 +55,7 @@ _MODULES = {
         "wallin_johansson",
         "wallin_johansson_coefficients",
     ),
+    "features": ("turbulence_time",),
     "flows": (
         "CHALLENGE_TEST",
         "CHALLENGE_TRAIN",
@@ -105,6 +106,7 @@ __all__ = [
     "random_rotation",
     "realizability_penalty",
     "realizable",
+    "turbulence_time",
     "turned",
     "wallin_johansson",
     "wallin_johansson_coefficients",

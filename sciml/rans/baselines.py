@@ -196,8 +196,9 @@ class BoostedTrees:
 
 def scalars(ds: xr.Dataset, groups: tuple[FeatureGroup, ...]) -> Float[Tensor, "sample feature"]:
     """The features of labelled samples, in float64."""
-    G, k, epsilon, *others = fields_of(ds, groups)
-    return features(G, k, epsilon, dict(zip(required(groups), others, strict=True)), groups=groups)
+    names = required(groups)
+    G, k, epsilon, *others = fields_of(ds, names)
+    return features(G, k, epsilon, dict(zip(names, others, strict=True)), groups=groups)
 
 
 def strain_axes(ds: xr.Dataset) -> Matrices:

@@ -10,9 +10,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["FEATURES", "REQUIRED", "FeatureGroup", "feature_count", "features", "required"]
+__all__ = [
+    "FEATURES",
+    "REQUIRED",
+    "FeatureGroup",
+    "TimeScale",
+    "feature_count",
+    "features",
+    "required",
+    "turbulence_time",
+]
 
 FeatureGroup = Literal["wall", "viscosity", "length", "energy", "pressure", "integrity"]
+
+TimeScale = Literal["turnover", "viscous"]
 
 REQUIRED: dict[FeatureGroup, dict[str, str]] = {
     "wall": {"wall_distance": "m", "kinematic_viscosity": "m2 s-1"},
@@ -33,9 +44,39 @@ _TINY = 1e-30
 _SHAPES = {"m": (1,), "m2 s-1": (1,), "m s-2": (1, 3)}
 
 
-def required(groups: Sequence[FeatureGroup]) -> dict[str, str]:
-    """The variables that some groups need, with their units, each once."""
-    return {name: unit for group in groups for name, unit in REQUIRED[group].items()}
+def required(groups: Sequence[FeatureGroup], time_scale: TimeScale = "turnover") -> dict[str, str]:
+    """The variables that some groups and a time scale need, with their units, each once."""
+    needed = {name: unit for group in groups for name, unit in REQUIRED[group].items()}
+    return needed | REQUIRED["viscosity"] if time_scale == "viscous" else needed
+
+
+def turbulence_time(
+    turbulent_kinetic_energy: Scalar,
+    dissipation_rate: Scalar,
+    fields: Fields | None = None,
+    *,
+    scale: TimeScale = "turnover",
+) -> Scalar:
+    r"""The time T by which strain and rotation are made dimensionless, s.
+
+    - "turnover": $T = k/\varepsilon$, which vanishes at a wall as it does where nothing is sheared;
+    - "viscous": $T = k/\varepsilon + \sqrt{\nu/\varepsilon}$, which becomes Kolmogorov's time at a
+      wall: a wall and the middle of a channel can be told apart. Z. Yang, T. H. Shih, AIAA J. 31
+      (1993) 1191, doi:10.2514/3.11752.
+
+    Args:
+        turbulent_kinetic_energy: k, m²/s².
+        dissipation_rate: ε, m²/s³.
+        fields: with the `kinematic_viscosity` ν, m²/s, for the second.
+        scale: which.
+
+    >>> turbulence_time(torch.ones(1), torch.full((1,), 4.0)).item()
+    0.25
+    """
+    turnover = turbulent_kinetic_energy / dissipation_rate
+    if scale == "turnover":
+        return turnover
+    return turnover + ((fields or {})["kinematic_viscosity"] / dissipation_rate).sqrt()
 
 
 def features(
@@ -45,16 +86,17 @@ def features(
     fields: Fields | None = None,
     *,
     groups: Sequence[FeatureGroup] = (),
+    time_scale: TimeScale = "turnover",
 ) -> Float[Tensor, "cell feature"]:
     r"""Features of each cell, unchanged by rotation, reflection and motion of the frame.
 
     Always there are those of the velocity gradient G alone, with |G|² = |S|² + |R|²:
 
-        ln(|G| k/ε),  (|S|² - |R|²)/|G|²,  its cube root,
+        ln(|G| T),  (|S|² - |R|²)/|G|²,  its cube root,
         4 tr S³/|G|³,  4 tr R²S/|G|³,  4 tr R²S²/|G|⁴
 
-    which are Pope's five invariants, as numbers of order one; the root tells states on either side
-    of shear apart, where most of a flow is. The groups add
+    which are Pope's five invariants, as numbers of order one, with T of `turbulence_time`; the root
+    tells states on either side of shear apart, where most of a flow is. The groups add
 
     - `wall`: √k d/ν, its logarithm and limited to 100, of the wall distance d;
     - `viscosity`: ln(k²/(ε ν)), the ratio of the viscosities but for a constant;
@@ -69,12 +111,13 @@ def features(
         dissipation_rate: ε, m²/s³.
         fields: the variables of `required(groups)`, by name.
         groups: what to add, in the order above whatever is given.
+        time_scale: T, see :func:`turbulence_time`.
 
     Returns:
         The features in float64.
 
     Raises:
-        KeyError: a field that a group needs was not given.
+        KeyError: a field that a group or the time scale needs was not given.
 
     J.-X. Wang, J.-L. Wu, H. Xiao, Phys. Rev. Fluids 2 (2017) 034603,
     doi:10.1103/PhysRevFluids.2.034603, and Ling, Templeton, Phys. Fluids 27 (2015) 085103,
@@ -84,7 +127,8 @@ def features(
     >>> features(shear, torch.ones(1), torch.ones(1))[0, 1:]
     tensor([ 0.0000,  0.0000,  0.0000,  0.0000, -0.5000], dtype=torch.float64)
     """
-    flow = _Flow(velocity_gradient, turbulent_kinetic_energy, dissipation_rate, fields or {})
+    given = (velocity_gradient, turbulent_kinetic_energy, dissipation_rate, fields or {})
+    flow = _Flow(*given, time_scale)
     columns = _gradient(flow)
     for group in FEATURES:
         columns += FEATURES[group](flow) if group in groups else []
@@ -104,11 +148,14 @@ def feature_count(groups: Sequence[FeatureGroup] = ()) -> int:
 class _Flow:
     """A mean flow in float64, with what several groups use."""
 
-    def __init__(self, G: Matrices, k: Scalar, epsilon: Scalar, fields: Fields) -> None:
+    def __init__(
+        self, G: Matrices, k: Scalar, epsilon: Scalar, fields: Fields, scale: TimeScale
+    ) -> None:
         G = G.double()
         self.k, self.epsilon = k.double(), epsilon.double()
         self.fields = {name: field.double() for name, field in fields.items()}
         self.size = G.square().sum((1, 2)).sqrt()
+        self.strained = self.size * turbulence_time(self.k, self.epsilon, self.fields, scale=scale)
         unit = G / (self.size + _TINY)[:, None, None]
         self.strain, self.rotation = (unit + unit.mT) / 2, (unit - unit.mT) / 2
         self.length = self.k**1.5 / self.epsilon
@@ -119,7 +166,7 @@ def _gradient(flow: _Flow) -> list[Scalar]:
     s2, r2 = s @ s, r @ r
     imbalance = _trace(s2) + _trace(r2)
     return [
-        (flow.size * flow.k / flow.epsilon + 1e-3).log(),
+        (flow.strained + 1e-3).log(),
         imbalance,
         _root(imbalance),
         4 * _trace(s2 @ s),
@@ -170,8 +217,7 @@ def _integrity(flow: _Flow) -> list[Scalar]:
     scale = (flow.length / flow.k)[:, None]
     pressure = flow.fields["pressure_gradient"] * scale
     energy = flow.fields["turbulent_kinetic_energy_gradient"] * scale
-    strained = flow.size * flow.k / flow.epsilon
-    time = (strained / (1 + strained))[:, None, None]
+    time = (flow.strained / (1 + flow.strained))[:, None, None]
     found = integrity_basis(
         time * flow.strain, time * flow.rotation, _bounded(pressure), _bounded(energy)
     )

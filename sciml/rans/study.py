@@ -132,10 +132,11 @@ class ClosureStudy:
         return _clean(self.flow, name, self.smallest_energy)
 
     def models(self) -> dict[str, Callable[[Job], Model]]:
-        """The extended closure first, then that of Ling et al., then the baselines."""
+        """The extended closure first, then those of five invariants, then the baselines."""
         return {
-            "extended tensor basis": self.ensemble(self.groups),
-            "tensor basis": self.ensemble(()),
+            "extended tensor basis": self.ensemble(TensorBasisOptions(groups=self.groups)),
+            "tensor basis": self.ensemble(TensorBasisOptions(time_scale="viscous")),
+            "tensor basis, turnover time": self.ensemble(TensorBasisOptions()),
             "with covariance": self.single(TensorBasisOptions(groups=self.groups, ranks=3)),
             "components": self.components(0),
             "components, turned": self.components(1),
@@ -145,12 +146,12 @@ class ClosureStudy:
             **algebraic_models(),
         }
 
-    def ensemble(self, groups: tuple[FeatureGroup, ...]) -> Callable[[Job], Model]:
+    def ensemble(self, options: TensorBasisOptions) -> Callable[[Job], Model]:
         """Several closures that differ by their seed."""
 
         def build(job: Job) -> Model:
             """The model of a run."""
-            member = self.single(TensorBasisOptions(groups=groups))(job)
+            member = self.single(options)(job)
             assert isinstance(member, TensorBasisClosure)
             return Ensemble.of(member, self.scales[job.tier].members, coverage=COVERAGE)
 

@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from sciml.kernels.tensor_basis import tensor_basis
 from sciml.nn.activation import Activation
-from sciml.rans.features import FeatureGroup, feature_count, features, required
+from sciml.rans.features import (
+    FeatureGroup,
+    TimeScale,
+    feature_count,
+    features,
+    required,
+    turbulence_time,
+)
 from sciml.rans.network import BASIS, TensorBasisNetwork, traceless
 from sciml.rans.realizability import project, realizability_penalty
 from sciml.rans.states import check_fields, check_states
@@ -40,7 +47,7 @@ ORDERS = (1, 2, 2, 2, 3, 3, 4, 4, 4, 5)
 """Factors of s and r in each tensor of Pope's basis."""
 
 SLOW = 0.02
-"""|G| k/ε below which the basis vanishes; above, it is one of directions, with |s|² + |r|² = 1."""
+"""|G| T below which the basis vanishes; above, it is one of directions, with |s|² + |r|² = 1."""
 
 Matrices = Float[np.ndarray, "cell 3 3"]
 
@@ -53,6 +60,8 @@ class TensorBasisOptions:
         groups: features besides the five invariants of the velocity gradient, see
             :func:`sciml.rans.features`.
         basis: which of Pope's ten tensors, from 0: in plane flows the first three span all.
+        time_scale: by which strain and rotation are made dimensionless, see
+            :func:`sciml.rans.turbulence_time`.
         hidden: widths of the hidden layers.
         activation: between them.
         realizable: whether predictions are projected onto realizable anisotropies.
@@ -63,6 +72,7 @@ class TensorBasisOptions:
 
     groups: tuple[FeatureGroup, ...] = ()
     basis: tuple[int, ...] = tuple(range(BASIS))
+    time_scale: TimeScale = "turnover"
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: Activation = "gelu"
     realizable: bool = True
@@ -104,7 +114,7 @@ class TensorBasisClosure(Surrogate[TensorBasisOptions]):
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of what `evaluate` is given, in order: gradient, k, ε and those of the features."""
-        return (*GRADIENT, *required(self.options.groups))
+        return (*GRADIENT, *self._required)
 
     def build(self) -> nn.Module:
         """A new `TensorBasisNetwork`."""
@@ -124,7 +134,7 @@ class TensorBasisClosure(Surrogate[TensorBasisOptions]):
 
     def samples(self, ds: xr.Dataset) -> Rows:
         """Features, tensors, anisotropy and weight of each sample, in single precision."""
-        told, tensors = self._told(*fields_of(ds, self.options.groups))
+        told, tensors = self._told(*self._fields(ds))
         return Rows(told, tensors, anisotropies(ds), flow_weights(ds))
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
@@ -157,7 +167,7 @@ class TensorBasisClosure(Surrogate[TensorBasisOptions]):
         return b, net.trusted(told)
 
     def _predict(self, ds: xr.Dataset) -> xr.Dataset:
-        fields = fields_of(ds, self.options.groups)
+        fields = self._fields(ds)
         b, trusted = self.evaluate(*fields)
         variables = {
             "anisotropy": (("sample", "i", "j"), matrices(b).double().numpy(), {"units": "1"}),
@@ -195,9 +205,8 @@ class TensorBasisClosure(Surrogate[TensorBasisOptions]):
                 a field that is missing or does not fit; untrusted cells that are to be refused.
         """
         states = check_states(velocity_gradient, turbulent_kinetic_energy, dissipation_rate)
-        names = self.variables[len(GRADIENT) :]
-        _require_names(names, others)
-        further = {name: np.asarray(others[name], dtype=np.float64) for name in names}
+        _require_names(self.variables[len(GRADIENT) :], others)
+        further = {name: np.asarray(others[name], dtype=np.float64) for name in self._required}
         check_fields(further, len(states[0]))
         given = [np.require(a, np.float64, ["C", "W"]) for a in (*states, *further.values())]
         with torch.inference_mode():
@@ -211,47 +220,71 @@ class TensorBasisClosure(Surrogate[TensorBasisOptions]):
         return Closed(matrices(b).double().numpy(), trusted.numpy())
 
     def coefficients(self, ds: xr.Dataset) -> Float[np.ndarray, "sample 10"]:
-        """What stands before Pope's tensors of s = S k/ε and r = R k/ε, of labelled samples.
+        """What stands before Pope's tensors of s = S T and r = R T, of labelled samples.
 
         In flows where the tensors depend on each other, other coefficients give the same b.
         """
-        G, k, epsilon, *_ = fields = fields_of(ds, self.options.groups)
+        fields = self._fields(ds)
         with torch.inference_mode():
             own = _network(self.network).coefficients(self._told(*fields)[0]).double()
-        strain = (G.square().sum((1, 2)).sqrt() * k / epsilon)[:, None]
+        strain = (fields[0].square().sum((1, 2)).sqrt() * self._time(*fields))[:, None]
         scale = (strain.square() + SLOW**2).rsqrt()
         orders = torch.tensor(ORDERS, dtype=torch.float64)
         return (own * scale**orders).numpy()
 
     def distance(self, ds: xr.Dataset) -> Float[np.ndarray, " sample"]:
         """How far samples lie from those of the training; one is the edge of trust."""
-        told, _ = self._told(*fields_of(ds, self.options.groups))
+        told, _ = self._told(*self._fields(ds))
         with torch.no_grad():
             return _network(self.network).distance(told).numpy()
 
     def _told(self, *fields: Tensor) -> tuple[Tensor, Tensor]:
         """Features and tensors of the basis, in single precision."""
-        G, k, epsilon = fields[: len(GRADIENT)]
-        others = dict(zip(self.variables[len(GRADIENT) :], fields[len(GRADIENT) :], strict=True))
-        told = features(G, k, epsilon, others, groups=self.options.groups)
-        _, tensors = tensor_basis(G, k / SLOW, epsilon, limit=1.0)
+        G, k, epsilon, *_ = fields
+        options = self.options
+        told = features(
+            G,
+            k,
+            epsilon,
+            self._further(*fields),
+            groups=options.groups,
+            time_scale=options.time_scale,
+        )
+        _, tensors = tensor_basis(G, self._time(*fields) * epsilon / SLOW, epsilon, limit=1.0)
         return told.float(), tensors.permute(2, 0, 1).float()
+
+    def _time(self, *fields: Tensor) -> Tensor:
+        """T of each cell."""
+        _, k, epsilon, *_ = fields
+        scale = self.options.time_scale
+        return turbulence_time(k, epsilon, self._further(*fields), scale=scale)
+
+    def _fields(self, ds: xr.Dataset) -> list[Tensor]:
+        return fields_of(ds, self._required)
+
+    def _further(self, *fields: Tensor) -> dict[str, Tensor]:
+        """The fields besides gradient, k and ε, by name."""
+        return dict(zip(self._required, fields[len(GRADIENT) :], strict=True))
+
+    @property
+    def _required(self) -> dict[str, str]:
+        """Names and units of these fields."""
+        return required(self.options.groups, self.options.time_scale)
 
 
 _LIKELIHOOD = 1e-3
 """Weight of the likelihood beside the squared error; they share no weights."""
 
 
-def fields_of(ds: xr.Dataset, groups: tuple[FeatureGroup, ...] = ()) -> list[Tensor]:
-    """What a closure is given, of labelled samples; numbers that are no state are refused."""
-    wanted = required(groups)
-    require_variables(ds, wanted)
-    fields = [_tensor(ds[name]) for name in (*GRADIENT, *wanted)]
-    states, further = fields[: len(GRADIENT)], fields[len(GRADIENT) :]
+def fields_of(ds: xr.Dataset, further: Mapping[str, str] | None = None) -> list[Tensor]:
+    """Gradient, k, ε and further fields of samples; numbers that are no state are refused."""
+    further = further or {}
+    require_variables(ds, further)
+    states, others = ([_tensor(ds[name]) for name in names] for names in (GRADIENT, further))
     check_states(*(field.numpy() for field in states))
-    named = {name: field.numpy() for name, field in zip(wanted, further, strict=True)}
+    named = {name: field.numpy() for name, field in zip(further, others, strict=True)}
     check_fields(named, len(states[0]))
-    return fields
+    return [*states, *others]
 
 
 def strain_range(ds: xr.Dataset) -> xr.Dataset:

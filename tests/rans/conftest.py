@@ -105,8 +105,10 @@ def closure(train) -> TensorBasisClosure:
 
 @pytest.fixture(scope="session")
 def extended_folder(train, tmp_path_factory) -> Path:
-    """Where a closure with everything is saved: all features, projection, penalty, covariance."""
-    options = TensorBasisOptions(groups=GROUPS, hidden=(32,), penalty=0.1, ranks=2)
+    """Where one with everything is saved: features, time scale, projection, penalty, covariance."""
+    options = TensorBasisOptions(
+        groups=GROUPS, time_scale="viscous", hidden=(32,), penalty=0.1, ranks=2
+    )
     fitted = TensorBasisClosure(options, training=TRAINING)
     fitted.fit(with_fields(train, 1), progress=False)
     folder = tmp_path_factory.mktemp("closure") / "extended"

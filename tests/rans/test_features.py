@@ -9,7 +9,14 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from sciml.rans.features import FEATURES, REQUIRED, feature_count, features, required
+from sciml.rans.features import (
+    FEATURES,
+    REQUIRED,
+    feature_count,
+    features,
+    required,
+    turbulence_time,
+)
 from sciml.rans.features import integrity_basis as basis
 
 CELLS = 40
@@ -46,10 +53,10 @@ def flow(rng):
     }
 
 
-def told(flow, groups=EVERY):
+def told(flow, groups=EVERY, time_scale="turnover"):
     fields = {name: torch.from_numpy(np.asarray(array, float)) for name, array in flow.items()}
     G, k, epsilon = (fields.pop(name) for name in list(fields)[:3])
-    return features(G, k, epsilon, fields, groups=groups)
+    return features(G, k, epsilon, fields, groups=groups, time_scale=time_scale)
 
 
 def seen(flow, Q):
@@ -99,7 +106,8 @@ def test_in_plane_flow_they_do_not_either(flow, rng, sign):
 
 @pytest.mark.parametrize("length", [1e-3, 1.0, 50.0])
 @pytest.mark.parametrize("time", [1e-2, 1.0, 300.0])
-def test_features_have_no_units(flow, length, time):
+@pytest.mark.parametrize("time_scale", ["turnover", "viscous"])
+def test_features_have_no_units(flow, length, time, time_scale):
     units = {
         "velocity_gradient": 1 / time,
         "turbulent_kinetic_energy": length**2 / time**2,
@@ -110,7 +118,18 @@ def test_features_have_no_units(flow, length, time):
         "turbulent_kinetic_energy_gradient": length / time**2,
     }
     other = {name: flow[name] * unit for name, unit in units.items()}
-    torch.testing.assert_close(told(other), told(flow), rtol=1e-9, atol=1e-11)
+    here, there = (told(state, time_scale=time_scale) for state in (flow, other))
+    torch.testing.assert_close(there, here, rtol=1e-9, atol=1e-11)
+
+
+def test_the_viscous_time_is_kolmogorovs_at_a_wall_and_that_of_eddies_far_away():
+    """In wall units k ~ y² and ε is finite at the wall, and k²/(ε ν) is large far from it."""
+    k, epsilon = torch.tensor([[1e-12, 3.0], [0.2, 1e-4]], dtype=torch.float64)
+    viscosity = {"kinematic_viscosity": torch.ones(2, dtype=torch.float64)}
+    T = turbulence_time(k, epsilon, viscosity, scale="viscous")
+    kolmogorov, turnover = (1 / epsilon).sqrt(), turbulence_time(k, epsilon)
+    assert T[0] == pytest.approx(kolmogorov[0].item(), rel=1e-9) and turnover[0] < 1e-11
+    assert T[1] == pytest.approx(turnover[1].item(), rel=0.01)
 
 
 def test_no_feature_depends_on_a_velocity_or_a_place():

@@ -19,6 +19,7 @@ from sciml.rans import (
     random_rotation,
     realizability_penalty,
     realizable,
+    turbulence_time,
     turned,
 )
 from sciml.rans.network import traceless
@@ -55,8 +56,11 @@ def rms(one, other):
 
 
 def raw(surrogate, ds):
-    """b before projection, from the coefficients and the tensors of S k/ε and R k/ε."""
-    _, tensors = tensor_basis(*map(torch.from_numpy, arrays(ds)))
+    """b before projection, from the coefficients and the tensors of S T and R T."""
+    G, k, epsilon = map(torch.from_numpy, arrays(ds))
+    viscosity = {"kinematic_viscosity": torch.from_numpy(ds["kinematic_viscosity"].values)}
+    T = turbulence_time(k, epsilon, viscosity, scale=surrogate.options.time_scale)
+    _, tensors = tensor_basis(G, T * epsilon, epsilon)
     g = torch.from_numpy(surrogate.coefficients(ds))
     return matrices(torch.einsum("cn,nmc->cm", g, tensors)).numpy()
 
@@ -280,7 +284,7 @@ def test_further_fields_are_asked_for_by_name(closure, extended, some):
 def test_states_far_outside_are_not_trusted(fitted, train, some, fields):
     learned = fitted.predict(fields(train, 1))
     assert learned["trusted"].mean() > 0.9
-    strained = some["velocity_gradient"].copy(data=100 * some["velocity_gradient"].values)
+    strained = some["velocity_gradient"].copy(data=1e4 * some["velocity_gradient"].values)
     far = some.assign(velocity_gradient=strained)
     with pytest.warns(OutsideRangeWarning, match="strain is"):
         found = fitted.predict(far)
