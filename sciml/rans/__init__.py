@@ -67,6 +67,7 @@ _MODULES = {
     ),
     "labels": ("LabelReport", "clean"),
     "manufactured": ("KINDS", "manufactured_flow"),
+    "rank": ("spanning_tensors",),
     "realizability": (
         "barycentric_position",
         "barycentric_weights",
@@ -106,6 +107,7 @@ __all__ = [
     "random_rotation",
     "realizability_penalty",
     "realizable",
+    "spanning_tensors",
     "turbulence_time",
     "turned",
     "wallin_johansson",

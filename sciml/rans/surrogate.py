@@ -59,7 +59,8 @@ class TensorBasisOptions:
     Attributes:
         groups: features besides the five invariants of the velocity gradient, see
             :func:`sciml.rans.features`.
-        basis: which of Pope's ten tensors, from 0: in plane flows the first three span all.
+        basis: which of Pope's ten tensors, from 0; :func:`sciml.rans.spanning_tensors` finds
+            those that a flow needs.
         time_scale: by which strain and rotation are made dimensionless, see
             :func:`sciml.rans.turbulence_time`.
         hidden: widths of the hidden layers.
