@@ -30,8 +30,8 @@ demo: env  ## run obstacle-flow (smoke tier) and say where the report is
 	@$(BIN)/sciml run obstacle-flow --tier smoke --out $(OUT)
 	@echo "the report is $(CURDIR)/$(OUT)/report.html"
 
-test: env  ## run the whole test suite
-	@$(BIN)/python -m pytest
+test: env  ## run the whole test suite, in two processes
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: env  ## ruff, mypy and import-linter
 	@$(BIN)/ruff check .
