@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sciml.case import Bound, Case
+from sciml.case import Case, at_least, at_most
 from sciml.chemistry import DirectIntegration, IgnitionStates
 from sciml.chemistry.ignition import IgnitionTests
 from sciml.chemistry.models import ignition_metrics
@@ -65,14 +65,6 @@ study = IgnitionStudy(
 )
 
 
-def at_most(value: float) -> Bound:
-    return Bound(value=value, direction="at most")
-
-
-def at_least(value: float) -> Bound:
-    return Bound(value=value, direction="at least")
-
-
 case = Case(
     name="ch4-ignition",
     summary="Methane in air: a network that steps 53 species, judged by its ignitions",
@@ -80,12 +72,7 @@ case = Case(
     generate=study.make,
     load=study.read,
     threads=1,
-    models={
-        "network": study.learned(),
-        "with fallback": study.fallback,
-        "plain network": study.learned(informed=False),
-        **study.baselines(),
-    },
+    models=study.models(),
     metrics=ignition_metrics(),
     accept={
         "smoke": {

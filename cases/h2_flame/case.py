@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sciml.case import Bound, Case, Job, Metric, Model, Outcome
+from sciml.case import Case, Job, Metric, Model, Outcome, at_most
 from sciml.chemistry import DirectIntegration, States, free_flame, load_mechanism, states_of
 from sciml.chemistry.baselines import ExplicitStep, NearestState
 from sciml.chemistry.flame_states import FlameStates
@@ -554,10 +554,6 @@ def speeds(truth: xr.Dataset, found: Mapping[str, xr.Dataset]) -> Figure:
     axes.legend(fontsize="small")
     figure.set_label("Speed of hydrogen flames in air at 300 K and 1 atm")
     return figure
-
-
-def at_most(value: float) -> Bound:
-    return Bound(value=value, direction="at most")
 
 
 case = Case(

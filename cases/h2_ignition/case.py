@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sciml.case import Bound, Case, Outcome
+from sciml.case import Case, Outcome, at_least, at_most
 from sciml.chemistry import DirectIntegration, IgnitionStates
 from sciml.chemistry.figures import measurement_figure
 from sciml.chemistry.ignition import IgnitionTests
@@ -105,14 +105,6 @@ def measurements(measured: xr.Dataset, network: ReactionStep) -> Figure:
     return measurement_figure(measured, simulated_delays(solver, measured), air, curves, stepped)
 
 
-def at_most(value: float) -> Bound:
-    return Bound(value=value, direction="at most")
-
-
-def at_least(value: float) -> Bound:
-    return Bound(value=value, direction="at least")
-
-
 case = Case(
     name="h2-ignition",
     summary="Hydrogen in air: a network that steps stiff chemistry, judged by its ignitions",
@@ -120,12 +112,7 @@ case = Case(
     generate=study.make,
     load=study.read,
     threads=1,
-    models={
-        "network": study.learned(),
-        "with fallback": study.fallback,
-        "plain network": study.learned(informed=False),
-        **study.baselines(),
-    },
+    models=study.models(),
     metrics=ignition_metrics(),
     accept={
         "smoke": {

@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sciml.case import Bound, Case, Job, Model, Outcome, Table
+from sciml.case import Case, Job, Model, Outcome, Table, at_least, at_most
 from sciml.data import Splits, load, save
 from sciml.dynamics.baselines import Analog, NextGenerationReservoir, SINDy, TrueField
 from sciml.dynamics.figures import (
@@ -291,14 +291,6 @@ def scheme_table(samples: int) -> Table:
         note=f"Four stages each, fitted on {samples:,} states of the attractor and judged on "
         f"{2 * samples:,} others. Below 1 the learned tableau is better than RK4 at the same cost.",
     )
-
-
-def at_most(value: float) -> Bound:
-    return Bound(value=value, direction="at most")
-
-
-def at_least(value: float) -> Bound:
-    return Bound(value=value, direction="at least")
 
 
 case = Case(

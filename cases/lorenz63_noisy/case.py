@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sciml.case import Bound, Case, Job, Model, Outcome, Table
+from sciml.case import Case, Job, Model, Outcome, Table, at_least, at_most
 from sciml.data import Splits, load, save
 from sciml.dynamics.assimilation import (
     EnsembleKalman,
@@ -249,14 +249,6 @@ def tables(outcome: Outcome) -> Mapping[str, Table]:
             "and adjoint ones included, cover each time.",
         )
     }
-
-
-def at_most(value: float) -> Bound:
-    return Bound(value=value, direction="at most")
-
-
-def at_least(value: float) -> Bound:
-    return Bound(value=value, direction="at least")
 
 
 def spectrum_extent(splits: Splits) -> tuple[int, float]:

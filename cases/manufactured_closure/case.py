@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sciml.case import Bound, Case, Diagnostic, Job, Outcome
+from sciml.case import Case, Diagnostic, Job, Outcome, at_most
 from sciml.data import Splits
 from sciml.rans import KINDS, manufactured_flow
 from sciml.rans.anisotropy_figures import coefficient_figure
@@ -106,10 +106,6 @@ def figures(outcome: Outcome) -> Mapping[str, Figure]:
     strain = ratio * np.sqrt((G**2).sum((1, 2)))
     known, found = some["coefficients"].values, model.coefficients(some)
     return {"coefficients": coefficient_figure(strain, known, found, shown=KNOWN[:3])}
-
-
-def at_most(value: float) -> Bound:
-    return Bound(value=value, direction="at most")
 
 
 case = Case(

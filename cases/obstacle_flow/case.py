@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sciml.case import Bound, Case, Job, Metric, Model, Outcome, Table
+from sciml.case import Case, Job, Metric, Model, Outcome, Table, at_most
 from sciml.data import (
     Splits,
     Unavailable,
@@ -418,10 +418,6 @@ def _median_seconds(work: Callable[[], object], *, per: int, repeats: int = 3) -
         work()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds) / per
-
-
-def at_most(value: float) -> Bound:
-    return Bound(value=value, direction="at most")
 
 
 case = Case(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from sciml.case import Bound, Case, Outcome
+from sciml.case import Case, Outcome, at_most
 from sciml.rans import CHALLENGE_TEST, CHALLENGE_TRAIN, CHALLENGE_VALID
 from sciml.rans.study import ClosureStudy, Scale, closure_metrics, rotation_change
 
@@ -42,10 +42,6 @@ study = ClosureStudy(
 def figures(outcome: Outcome) -> Mapping[str, Figure]:
     """Of the longest hills, and the distances of every flow."""
     return study.figures(outcome, "alpha_15_13929_4048", far=["curved step"])
-
-
-def at_most(value: float) -> Bound:
-    return Bound(value=value, direction="at most")
 
 
 case = Case(

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sciml.case import Bound, Case, Job, Metric, Model, Outcome, Table
+from sciml.case import Case, Job, Metric, Model, Outcome, Table, at_least, at_most
 from sciml.data import Splits, fetch
 from sciml.rans import joined, load_flow, quadratic_eddy_viscosity, wallin_johansson
 from sciml.rans.challenge import challenge_score
@@ -199,10 +199,6 @@ def tables(outcome: Outcome) -> Mapping[str, Table]:
     return {"scores": Table(title="Scores", columns=columns, rows=rows, note=note)}
 
 
-def at_most(value: float) -> Bound:
-    return Bound(value=value, direction="at most")
-
-
 case = Case(
     name="square-duct",
     summary="Secondary flow of the second kind: a learned stress, back in a solver of ducts",
@@ -246,7 +242,7 @@ case = Case(
             "network": {
                 "score": at_most(0.1),
                 "secondary_error": at_most(0.6),
-                "converged": Bound(value=1.0, direction="at least"),
+                "converged": at_least(1.0),
             },
         },
         "full": {
@@ -257,7 +253,7 @@ case = Case(
                 "secondary_error": at_most(0.25),
                 "secondary_error@AR_3_Ret_360": at_most(0.25),
                 "secondary_error@AR_14_Ret_180": at_most(0.25),
-                "converged": Bound(value=1.0, direction="at least"),
+                "converged": at_least(1.0),
             },
         },
     },

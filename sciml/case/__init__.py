@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sciml.case.definition import Case, Diagnostic, Job, Metric, Model, Outcome, Table
     from sciml.case.discovery import cases, find_case, summary_of
-    from sciml.case.result import Bound, ModelResult, Result, Score, Tier, record
+    from sciml.case.result import (
+        Bound,
+        ModelResult,
+        Result,
+        Score,
+        Tier,
+        at_least,
+        at_most,
+        record,
+    )
     from sciml.case.running import run
 
 __all__ = [
@@ -29,6 +38,8 @@ __all__ = [
     "Score",
     "Table",
     "Tier",
+    "at_least",
+    "at_most",
     "cases",
     "find_case",
     "record",
@@ -39,7 +50,16 @@ __all__ = [
 _HOMES = {
     "sciml.case.definition": ("Case", "Diagnostic", "Job", "Metric", "Model", "Outcome", "Table"),
     "sciml.case.discovery": ("cases", "find_case", "summary_of"),
-    "sciml.case.result": ("Bound", "ModelResult", "Result", "Score", "Tier", "record"),
+    "sciml.case.result": (
+        "Bound",
+        "ModelResult",
+        "Result",
+        "Score",
+        "Tier",
+        "at_least",
+        "at_most",
+        "record",
+    ),
     "sciml.case.running": ("run",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -10,7 +10,17 @@ from typing import Any, Literal, get_args
 
 from sciml.data.files import read_json, write_json
 
-__all__ = ["Bound", "Direction", "ModelResult", "Result", "Score", "Tier", "record"]
+__all__ = [
+    "Bound",
+    "Direction",
+    "ModelResult",
+    "Result",
+    "Score",
+    "Tier",
+    "at_least",
+    "at_most",
+    "record",
+]
 
 Tier = Literal["smoke", "full", "paper"]
 """How much a run costs: a test, half an hour on two CPU cores, or a GPU."""
@@ -46,6 +56,24 @@ class Bound:
         if not math.isfinite(value):
             return False
         return value <= self.value if self.direction == "at most" else value >= self.value
+
+
+def at_most(value: float) -> Bound:
+    """An upper bound.
+
+    >>> at_most(0.04).holds(0.03)
+    True
+    """
+    return Bound(value=value, direction="at most")
+
+
+def at_least(value: float) -> Bound:
+    """A lower bound.
+
+    >>> at_least(0.9).holds(0.8)
+    False
+    """
+    return Bound(value=value, direction="at least")
 
 
 @dataclass(frozen=True, kw_only=True)

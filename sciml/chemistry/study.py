@@ -165,6 +165,15 @@ class IgnitionStudy:
             },
         )
 
+    def models(self) -> dict[str, Callable[[Job], Model]]:
+        """The surrogate first, with fallback next, then what it is compared with."""
+        return {
+            "network": self.learned(),
+            "with fallback": self.fallback,
+            "plain network": self.learned(informed=False),
+            **self.baselines(),
+        }
+
     def learned(self, *, informed: bool = True) -> Callable[[Job], Model]:
         """The surrogate; uninformed, the same network without the explicit step."""
 
