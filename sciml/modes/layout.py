@@ -10,10 +10,15 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Float64
 
+from sciml.modes.slabs import slabs
+
 __all__ = ["TIME", "Layout", "Scaling"]
 
 TIME = "time"
 VOLUME, MASK = "cell_volume", "mask"
+
+AT_ONCE = 2**25
+"""Bytes of a field that are converted at a time."""
 
 Scaling = Literal["none", "deviation"]
 
@@ -60,8 +65,7 @@ class Layout:
                 volumes and masks that do not fit.
         """
         names = _chosen(ds, variables)
-        template = ds[names].isel({TIME: 0}, drop=True)
-        template = template.transpose(*_space(ds, names))
+        template = _template(ds, names)
         kept = _kept(ds, template)
         volume = _volumes(ds, template)
         scales = {name: _deviation(ds, name) if scaling == "deviation" else 1.0 for name in names}
@@ -92,6 +96,7 @@ class Layout:
         Raises:
             ValueError: a variable is missing or lies on another mesh.
         """
+        self.require(ds, dim)
         parts = [self._flat(ds, name, dim) for name in self.variables]
         whole = parts[0] if len(parts) == 1 else _joined(parts)
         return whole if self.kept is None else whole[:, np.flatnonzero(self.kept)]
@@ -170,17 +175,28 @@ class Layout:
             return variable
         return prefix if len(self.variables) == 1 else f"{prefix}_{variable}"
 
+    def require(self, ds: xr.Dataset, dim: str = TIME) -> None:
+        """Refuse data that does not lie on the mesh of this layout.
+
+        Raises:
+            ValueError: a variable is missing or lies on another mesh.
+        """
+        for name in self.variables:
+            if name not in ds:
+                has = ", ".join(map(str, ds.data_vars))
+                raise ValueError(f"the data has no {name}, only {has}")
+            one = self.template[name]
+            wanted = (dim, *one.dims)
+            if set(ds[name].dims) != set(wanted):
+                raise ValueError(f"{name} is over {ds[name].dims}, and must be over {wanted}")
+            found = tuple(ds[name].sizes[d] for d in one.dims)
+            if found != one.shape:
+                raise ValueError(
+                    f"{name} has {found} points along {one.dims}, and must have {one.shape}"
+                )
+
     def _flat(self, ds: xr.Dataset, name: str, dim: str) -> Rows:
-        if name not in ds:
-            raise ValueError(f"the data has no {name}, only {', '.join(map(str, ds.data_vars))}")
-        one = self.template[name]
-        if set(ds[name].dims) != {dim, *one.dims}:
-            raise ValueError(f"{name} is over {ds[name].dims}, and must be over {(dim, *one.dims)}")
-        array = ds[name].transpose(dim, *one.dims)
-        if array.shape[1:] != one.shape:
-            raise ValueError(
-                f"{name} has {array.shape[1:]} points along {one.dims}, and must have {one.shape}"
-            )
+        array = ds[name].transpose(dim, *self.template[name].dims)
         return array.data.reshape(array.shape[0], -1)
 
 
@@ -205,9 +221,15 @@ def _chosen(ds: xr.Dataset, variables: Sequence[str] | None) -> list[str]:
     return names
 
 
-def _space(ds: xr.Dataset, names: Sequence[str]) -> list[Hashable]:
-    """Dimensions of the mesh, in the order of the data."""
-    return list(dict.fromkeys(d for name in names for d in ds[name].dims if d != TIME))
+def _template(ds: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
+    """Variables without time or values, so that neither memory nor a file is held."""
+    space = list(dict.fromkeys(d for name in names for d in ds[name].dims if d != TIME))
+    own = ds[names].isel({TIME: 0}, drop=True).transpose(*space)
+    variables = {
+        name: (one.dims, np.broadcast_to(np.zeros((), one.dtype), one.shape), one.attrs)
+        for name, one in own.data_vars.items()
+    }
+    return xr.Dataset(variables, coords=own.coords.to_dataset().compute().coords)
 
 
 def _spread(field: xr.DataArray, template: xr.Dataset, what: str) -> np.ndarray:
@@ -247,13 +269,22 @@ def _volumes(ds: xr.Dataset, template: xr.Dataset) -> Float64[np.ndarray, " all"
 
 def _deviation(ds: xr.Dataset, name: str) -> float:
     """Root mean square of the deviation from the mean in time, over the fluid."""
-    field = ds[name].where(ds[MASK].astype(bool)) if MASK in ds else ds[name]
-    variance = field.astype(np.float64).var(TIME)
-    weight = ds[VOLUME] if VOLUME in ds else xr.ones_like(variance)
-    mean = (variance * weight).sum() / weight.where(variance.notnull()).broadcast_like(
-        variance
-    ).sum()
-    deviation = float(np.sqrt(mean))
+    field = ds[name]
+    space = [d for d in field.dims if d != TIME]
+    weight = ds[VOLUME] if VOLUME in ds else xr.ones_like(field.isel({TIME: 0}, drop=True), float)
+    if MASK in ds:
+        weight = weight.where(ds[MASK].astype(bool), 0.0)
+    weight = weight.broadcast_like(field.isel({TIME: 0}, drop=True)).compute()
+    most = max(1, AT_ONCE // max(1, 8 * field.sizes[TIME]))
+    if field.chunks is not None:
+        most = field.size
+    squares = 0.0
+    for slab in slabs([field.sizes[d] for d in space], most):
+        index = dict(zip(space, slab.index, strict=True))
+        part = weight.isel(index)
+        variance = field.isel(index).astype(np.float64).var(TIME, skipna=False)
+        squares += float((variance.where(part > 0, 0.0) * part).sum())
+    deviation = float(np.sqrt(squares / float(weight.sum())))
     if not deviation > 0:
         raise ValueError(f"{name} does not change in time: leave it out, or use scaling='none'")
     return deviation

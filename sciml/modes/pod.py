@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -12,13 +14,24 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Float64
 
+from sciml.modes.columns import MEMORY, Columns
+from sciml.modes.gram import converted, finite, gram_of, project
+from sciml.modes.incremental import Running
 from sciml.modes.layout import TIME, Layout, Scaling
 from sciml.modes.method import bring, keep
+from sciml.modes.on_device import gram_on, project_on, require_device, triangle_on
+from sciml.modes.points import by_points
+from sciml.modes.qr import add_triangles, triangle_of
+from sciml.modes.small import leading
 
 __all__ = ["FLOORS", "Pod", "PodOptions", "PrecisionWarning"]
 
 FLOORS = {"gram": 2e-8, "qr": 1e-10}
-"""The s / s₁ below which singular values and modes are mostly rounding, for each way."""
+"""The s / s₁ below which singular values and modes are mostly rounding, for each way.
+
+Squares of singular values are known to about 1e-16 of the largest, so a Gram matrix summed in
+float64 tells singular values down to the root of that; summed in float32 it would be 1e-4.
+"""
 
 MODE = "mode"
 
@@ -37,8 +50,9 @@ class PodOptions:
         scaling: "deviation" divides each variable by its root-mean-square deviation from its mean.
         mean: "time" subtracts the mean of the snapshots, "none" nothing.
         method: "gram", the method of snapshots with sums in float64, resolves s / s₁ down to 2e-8;
-            "qr", a tall-skinny QR factorisation in float64, down to 1e-10 and takes twice as long.
+            "qr", a tall-skinny QR factorisation in float64, down to 1e-10, and takes longer.
         device: where torch does the sums, such as "cuda"; None is NumPy on the processor.
+        memory: bytes that pieces of a file may take together.
     """
 
     variables: tuple[str, ...] | None = None
@@ -47,6 +61,7 @@ class PodOptions:
     mean: Literal["time", "none"] = "time"
     method: Literal["gram", "qr"] = "gram"
     device: str | None = None
+    memory: int = MEMORY
 
 
 @final
@@ -94,30 +109,67 @@ class Pod:
             ValueError: the data holds what is not finite in the fluid, or too few snapshots.
         """
         options = self.options
+        if options.device is not None:
+            require_device(options.device)
         layout = Layout.of(train, options.variables, scaling=options.scaling)
-        rows = np.asarray(layout.rows(train), dtype=np.float64)
-        _require_enough(rows, options)
-        mean = rows.mean(0) if options.mean == "time" else np.zeros(layout.points)
-        weighted = (rows - mean) * np.sqrt(layout.weights)
-        amplitudes, values, total = _decomposed(weighted, options.rank)
+        _require_enough(train.sizes[TIME], layout.points, options)
+        columns = Columns(train, layout, memory=options.memory)
+        mean, left, values, total = decomposed(columns, options)
         _warn(values, options)
-        right = ((rows - mean).T @ (amplitudes / values**2)).T
-        self.layout = layout
-        self._mean, self._modes = mean, right
-        self.result = self._labelled(amplitudes, values, total, train)
+        modes = np.empty((options.rank, layout.points), dtype=_kind(train, layout))
+        onto = np.divide(left, values, out=np.zeros_like(left), where=values > 0)
+        work = partial(_project(options), onto=onto, kind=modes.dtype)
+        for place, part in columns.each(work, mean):
+            modes[:, place] = part
+        self.layout, self._mean, self._modes = layout, mean, modes
+        self.result = self._labelled(left * values, values, total, train)
         return self.result
+
+    def fit_parts(self, parts: Iterable[xr.Dataset], *, spare: int | None = None) -> xr.Dataset:
+        """Find the modes of snapshots that come part by part, each seen once.
+
+        Besides the modes asked for, `spare` more are followed; what lies beyond is dropped, and its
+        share of the energy, `dropped_energy` in the result's attributes, bounds the error. The
+        layout and the scales are those of the first part.
+
+        Args:
+            parts: snapshots in the order of time, such as those of a running simulation.
+            spare: by default as many as the rank.
+
+        Raises:
+            ValueError: no parts, numbers that are not finite, or too few snapshots.
+        """
+        options = self.options
+        spare = options.rank if spare is None else spare
+        running, layout, times = None, None, []
+        for part in parts:
+            if layout is None or running is None:
+                layout = Layout.of(part, options.variables, scaling=options.scaling)
+                running = Running(layout.points, options.rank + spare, options.mean == "time")
+            rows = np.array(layout.rows(part), dtype=np.float64)
+            finite(rows)
+            running.add(rows * np.sqrt(layout.weights))
+            times.append(part[[TIME]] if TIME in part.coords else part[[]])
+        if layout is None or running is None:
+            raise ValueError("there are no parts: give at least one, of several snapshots")
+        _require_enough(len(running.amplitudes), layout.points, options)
+        return self._finish(running, layout, xr.concat(times, TIME))
 
     def encode(self, ds: xr.Dataset) -> xr.DataArray:
         """Amplitudes (time, mode) of snapshots: their projections on the modes."""
         self._require_fitted()
-        rows = np.asarray(self.layout.rows(ds), dtype=np.float64) - self._mean
-        return self._amplitudes(rows @ (self._modes * self.layout.weights).T, ds)
+        columns = Columns(ds, self.layout, memory=self.options.memory)
+        _, found = columns.total(
+            _coefficients, np.add, self._mean, self.layout.weights, self._modes
+        )
+        return self._amplitudes(found, ds)
 
     def decode(self, coefficients: xr.DataArray) -> xr.Dataset:
         """Fields of amplitudes (time, mode)."""
         self._require_fitted()
         rows = coefficients.transpose(TIME, MODE).values @ self._modes + self._mean
-        return self.layout.fields(rows, TIME, coefficients.coords.get(TIME))
+        times = coefficients[TIME] if TIME in coefficients.coords else None
+        return self.layout.fields(rows, TIME, times)
 
     def reconstruct(self, ds: xr.Dataset) -> xr.Dataset:
         """The part of snapshots that the mean and the modes hold."""
@@ -152,6 +204,20 @@ class Pod:
         pod._mean = np.asarray(pod.layout.rows(means.rename(renamed).expand_dims(TIME)))[0]
         return pod
 
+    def _finish(self, running: Running, layout: Layout, times: xr.Dataset) -> xr.Dataset:
+        root, rank = np.sqrt(layout.weights), self.rank
+        signs = _signs(running.amplitudes[:, :rank])
+        directions = running.directions[:rank] * signs[:, None]
+        self.layout = layout
+        self._modes = np.divide(directions, root, out=np.zeros_like(directions), where=root > 0)
+        self._mean = np.divide(running.mean, root, out=np.zeros_like(root), where=root > 0)
+        values = running.values
+        dropped = max(0.0, 1 - float((values**2).sum()) / running.squares)
+        self.result = self._labelled(
+            running.amplitudes[:, :rank] * signs, values[:rank], running.squares, times
+        ).assign_attrs(method="incremental", dropped_energy=dropped)
+        return self.result
+
     def _require_fitted(self) -> None:
         if not hasattr(self, "result"):
             raise ValueError("the POD is not fitted: call fit(ds) or Pod.load(folder) first")
@@ -184,28 +250,67 @@ class Pod:
         )
 
 
-def _require_enough(rows: Float[np.ndarray, "time point"], options: PodOptions) -> None:
-    most = min(len(rows) - (options.mean == "time"), rows.shape[1])
+def decomposed(
+    columns: Columns, options: PodOptions
+) -> tuple[
+    Float64[np.ndarray, " point"],
+    Float64[np.ndarray, "time mode"],
+    Float64[np.ndarray, " mode"],
+    float,
+]:
+    """Mean, left singular vectors and singular values of weighted rows; the sum of all squares."""
+    centre = options.mean == "time"
+    if columns.layout.points < columns.count:
+        return by_points(columns, options.rank, centre=centre, method=options.method)
+    qr = options.method == "qr"
+    by_numpy, by_torch = (triangle_of, triangle_on) if qr else (gram_of, gram_on)
+    work = partial(by_numpy, centre=centre)
+    if options.device is not None:
+        work = partial(by_torch, centre=centre, device=options.device)
+    means, small = columns.total(work, add_triangles if qr else np.add, columns.layout.weights)
+    values, vectors = leading(small, options.method)
+    left = vectors[:, : options.rank]
+    total = float((values**2).sum())
+    return np.concatenate(means), left * _signs(left), values[: options.rank], total
+
+
+def _require_enough(count: int, points: int, options: PodOptions) -> None:
+    most = min(count - (options.mean == "time"), points)
     if options.rank > most:
         raise ValueError(
-            f"{options.rank} modes were asked for, and {len(rows)} snapshots of {rows.shape[1]} "
+            f"{options.rank} modes were asked for, and {count} snapshots of {points} "
             f"numbers have {most} at most: give more snapshots, or a lower rank"
         )
-    if not np.isfinite(rows).all():
-        raise ValueError(
-            f"{int((~np.isfinite(rows)).any(0).sum())} numbers of a snapshot are not finite at "
-            "some time: mark points without flow by a variable `mask`, true in the fluid"
-        )
 
 
-def _decomposed(
-    rows: Float64[np.ndarray, "time point"], rank: int
-) -> tuple[Float64[np.ndarray, "time mode"], Float64[np.ndarray, " mode"], float]:
-    """Amplitudes, singular values and the sum of all squares."""
-    left, values, _ = np.linalg.svd(rows, full_matrices=False)
-    left = left[:, :rank]
-    signs = np.sign(left[np.abs(left).argmax(0), np.arange(rank)])
-    return left * signs * values[:rank], values[:rank], float((values**2).sum())
+def _project(options: PodOptions) -> Callable[..., np.ndarray]:
+    return project if options.device is None else partial(project_on, device=options.device)
+
+
+def _kind(ds: xr.Dataset, layout: Layout) -> np.dtype:
+    """Modes are kept as precisely as the data."""
+    kind = np.result_type(*[ds[name].dtype for name in layout.variables])
+    return kind if kind == np.float32 else np.dtype(np.float64)
+
+
+def _coefficients(
+    values: np.ndarray,
+    kept: np.ndarray | None,
+    mean: Float64[np.ndarray, " point"],
+    weights: Float64[np.ndarray, " point"],
+    modes: Float[np.ndarray, "mode point"],
+) -> tuple[None, Float64[np.ndarray, "row mode"]]:
+    """Inner products of the rows of a piece with the modes."""
+    found = np.zeros((len(values), len(modes)))
+    for place, block in converted(values, kept, len(mean)):
+        block -= mean[place]
+        found += block @ (modes[:, place] * weights[place]).T
+    return None, found
+
+
+def _signs(left: Float64[np.ndarray, "time mode"]) -> Float64[np.ndarray, " mode"]:
+    """Those that make the largest amplitude of each mode positive."""
+    return np.sign(left[np.abs(left).argmax(0), np.arange(left.shape[1])])
 
 
 def _warn(values: Float64[np.ndarray, " mode"], options: PodOptions) -> None:
