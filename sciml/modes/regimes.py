@@ -97,7 +97,7 @@ def saturation(times: Float[np.ndarray, " time"], energy: Float[np.ndarray, " ti
 
     >>> t = np.linspace(0, 100, 1001)
     >>> energy = 1 + np.exp(-(t - 50) / 2).clip(max=5) + 0.1 * np.sin(20 * t)
-    >>> 50 < t[saturation(t, energy)] < 65
+    >>> bool(50 < t[saturation(t, energy)] < 65)
     True
     """
     width = max(1, len(times) // 20)
