@@ -132,7 +132,9 @@ class Dmd:
             ValueError: unequal time steps, too few snapshots, or data that is not finite.
         """
         options = self.options
-        clock = Clock.of(train, advice=', or use DmdVariant(kind="optimised"), which needs none')
+        clock = Clock.of(
+            train, advice=', or use DmdVariantOptions(kind="optimised"), which needs none'
+        )
         _require_snapshots(train.sizes[TIME], options.rank)
         reduction = reduce(
             train,

@@ -13,12 +13,13 @@ from jaxtyping import Complex128, Float64
 from sciml.modes.layout import TIME, Layout
 from sciml.modes.timing import Clock
 
-__all__ = ["MODE", "Expansion", "conjugate_pairs"]
+__all__ = ["MODE", "Expansion", "Windows", "conjugate_pairs"]
 
 MODE = "mode"
 RESOLVED = 1e-10
 
 Eigenvalues = Complex128[np.ndarray, " mode"]
+Windows = Float64[np.ndarray, "mode 2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,8 @@ class Expansion:
         amplitudes: b.
         energy: mean of $|b\lambda^n|^2$ over the fit, as a share of that of the data.
         clock: when the snapshots of the fit are.
+        windows: times at which each mode begins, with its amplitude, and ends; by default all live
+            throughout.
     """
 
     layout: Layout
@@ -48,6 +51,7 @@ class Expansion:
     amplitudes: Float64[np.ndarray, " mode"]
     energy: Float64[np.ndarray, " mode"]
     clock: Clock
+    windows: Windows | None = None
 
     @property
     def rank(self) -> int:
@@ -74,6 +78,15 @@ class Expansion:
         rows = coefficients.transpose(TIME, MODE).values @ self._real + self.mean
         return self.layout.fields(rows, TIME, coefficients.coords.get(TIME))
 
+    def stepped(self, state: Float64[np.ndarray, " mode"]) -> Float64[np.ndarray, " mode"]:
+        """Real coefficients one step later."""
+        return self._turned(1.0) @ state
+
+    def project(self, fields: xr.Dataset, dim: str) -> Float64[np.ndarray, "row mode"]:
+        """Real coefficients of fields along `dim` that are added to snapshots: no mean is taken."""
+        rows = np.asarray(self.layout.rows(fields, dim), dtype=np.float64)
+        return rows @ self._factors[0] @ self._inverse.T
+
     def complex_amplitudes(self, ds: xr.Dataset) -> Complex128[np.ndarray, "time mode"]:
         """What stands before each mode in each snapshot."""
         return self._to_complex(self.encode(ds).values)
@@ -91,16 +104,25 @@ class Expansion:
         """
         last = self._compact(ds.isel({TIME: slice(-window, None)}))
         back = np.arange(1 - len(last), 1, dtype=np.float64)
-        system = np.concatenate([self._small @ self._turned(n) for n in back])
+        lives = self._last_alive()
+        system = np.concatenate([self._small @ self._turned(n) * lives for n in back])
         found = np.linalg.lstsq(system, last.ravel(), rcond=RESOLVED)[0]
         return np.stack([self._turned(n) @ found for n in ahead])
 
+    def _last_alive(self) -> Float64[np.ndarray, " mode"]:
+        """One for each mode that lives to the end of the fit, else zero."""
+        if self.windows is None:
+            return np.ones(self.rank)
+        return (self.windows[:, 1] >= self.windows[:, 1].max()).astype(np.float64)
+
     def at(self, when: Float64[np.ndarray, " time"]) -> Float64[np.ndarray, "time mode"]:
-        """Coefficients at given times, from the amplitudes at the first snapshot of the fit."""
-        start = self._to_real(self.amplitudes[None].astype(complex))[0]
-        return np.stack(
-            [self._turned((t - self.clock.start) / self.clock.step) @ start for t in when]
-        )
+        """Coefficients at given times, from the amplitudes where each mode begins."""
+        begin, alive = np.full(self.rank, self.clock.start), np.ones((len(when), self.rank))
+        if self.windows is not None:
+            begin, near = self.windows[:, 0], self.clock.step / 2
+            alive *= (when[:, None] > begin - near) & (when[:, None] < self.windows[:, 1] - near)
+        since = (when[:, None] - begin) * alive
+        return self._to_real(self.amplitudes * np.exp(self.rates * since) * alive)
 
     def labelled(self) -> xr.Dataset:
         """`modes`, `mean`, `eigenvalues`, `frequency`, `growth_rate`, `amplitudes`, `energy`."""
@@ -115,6 +137,12 @@ class Expansion:
                 energy=(MODE, self.energy, {"units": "1"}),
             )
         )
+        if self.windows is not None:
+            begin, end = self.windows.T
+            result = result.assign(
+                window_start=(MODE, begin, {"units": self.clock.units}),
+                window_end=(MODE, end, {"units": self.clock.units}),
+            )
         return result.assign_attrs(
             time_step=self.clock.step, start=self.clock.start, time_units=self.clock.units
         )
@@ -144,6 +172,7 @@ class Expansion:
                 start=float(result.attrs["start"]),
                 units=result.attrs["time_units"],
             ),
+            windows=_windows(result),
         )
 
     @cached_property
@@ -162,7 +191,7 @@ class Expansion:
     @cached_property
     def _factors(
         self,
-    ) -> tuple[Float64[np.ndarray, "point mode"], Float64[np.ndarray, "mode mode"]]:
+    ) -> tuple[Float64[np.ndarray, "point some"], Float64[np.ndarray, "some mode"]]:
         """Orthonormal fields that span the modes, and the modes in them."""
         root = np.sqrt(self.layout.weights)
         Q, R = np.linalg.qr((self._real * root).T)
@@ -229,6 +258,12 @@ def conjugate_pairs(eigenvalues: Eigenvalues) -> Complex128[np.ndarray, " head"]
         pairs.append((above.pop(int(i)) + below.pop(int(j))) / 2)
     real += [value.real for value in above + below]
     return np.array(real + pairs, dtype=complex)
+
+
+def _windows(result: xr.Dataset) -> Windows | None:
+    if "window_start" not in result:
+        return None
+    return np.stack([result["window_start"].values, result["window_end"].values], axis=1)
 
 
 def _renamed(ds: xr.Dataset, names: list[str]) -> xr.Dataset:

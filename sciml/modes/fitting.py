@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Complex128, Float64
+from jaxtyping import Complex128, Float64, Real
 
-from sciml.modes.expansion import Expansion
+from sciml.modes.expansion import Expansion, Windows
 from sciml.modes.reduction import Reduction
 from sciml.modes.timing import Clock
 
-__all__ = ["expand", "fitted_modes", "optimal_amplitudes"]
+__all__ = ["energies", "expand", "fitted_modes", "optimal_amplitudes"]
 
 States = Float64[np.ndarray, "time state"]
 Heads = Complex128[np.ndarray, " head"]
 Vectors = Complex128[np.ndarray, "head state"]
+Steps = Real[np.ndarray, " time"]
 
 
 def optimal_amplitudes(states: States, eigenvalues: Heads, vectors: Vectors) -> Heads:
@@ -30,7 +31,7 @@ def optimal_amplitudes(states: States, eigenvalues: Heads, vectors: Vectors) -> 
     """
     span, _ = np.linalg.qr(np.concatenate([vectors.real, vectors.imag]).T)
     small, target = vectors @ span, states @ span
-    powers, scale = _powers(eigenvalues, len(states))
+    powers, scale = _powers(eigenvalues, np.arange(len(states)))
     columns = np.einsum("nk,ks->nsk", powers, small).reshape(-1, len(eigenvalues))
     system, twice = _real_system(columns, eigenvalues)
     norms = np.linalg.norm(system, axis=0)
@@ -39,16 +40,18 @@ def optimal_amplitudes(states: States, eigenvalues: Heads, vectors: Vectors) -> 
     return _complex(found, twice) * scale
 
 
-def fitted_modes(states: States, eigenvalues: Heads) -> Vectors:
+def fitted_modes(states: States, eigenvalues: Heads, steps: Steps | None = None) -> Vectors:
     """The modes, amplitudes included, with which given eigenvalues fit the snapshots best.
 
     The second half of variable projection: linear least squares.
 
     Args:
-        states: snapshots, one a row, at equal steps.
+        states: snapshots, one a row.
         eigenvalues: the real ones, and one of each pair.
+        steps: how many steps after the first each snapshot is; by default 0, 1, 2 and so on.
     """
-    powers, scale = _powers(eigenvalues, len(states))
+    steps = np.arange(len(states)) if steps is None else steps
+    powers, scale = _powers(eigenvalues, steps)
     system, twice = _real_system(powers, eigenvalues)
     norms = np.linalg.norm(system, axis=0)
     norms[norms == 0] = 1.0
@@ -56,7 +59,15 @@ def fitted_modes(states: States, eigenvalues: Heads) -> Vectors:
     return _complex(found, twice) * scale[:, None]
 
 
-def expand(reduction: Reduction, eigenvalues: Heads, vectors: Vectors, clock: Clock) -> Expansion:
+def expand(
+    reduction: Reduction,
+    eigenvalues: Heads,
+    vectors: Vectors,
+    clock: Clock,
+    *,
+    energy: Float64[np.ndarray, " head"] | None = None,
+    windows: Windows | None = None,
+) -> Expansion:
     """The expansion on the mesh, modes of most energy first.
 
     Args:
@@ -64,45 +75,66 @@ def expand(reduction: Reduction, eigenvalues: Heads, vectors: Vectors, clock: Cl
         eigenvalues: the real ones, and one of each pair.
         vectors: their modes, with the amplitude and phase at the first snapshot.
         clock: when the snapshots are.
+        energy: of each, as a share of that of the data; by default that of its own motion.
+        windows: the times between which each lives.
     """
     amplitudes = np.linalg.norm(vectors, axis=1)
     unit = vectors / np.where(amplitudes == 0, 1.0, amplitudes)[:, None]
-    energy = _energies(reduction.states, eigenvalues, amplitudes)
-    order = np.argsort(-energy * np.where(eigenvalues.imag > 0, 2, 1), kind="stable")
-    chosen = np.repeat(order, np.where(eigenvalues[order].imag > 0, 2, 1))
-    second = np.concatenate([[False], chosen[1:] == chosen[:-1]])
-    fields = reduction.spread(unit[order])
-    place = np.cumsum(~second) - 1
+    if energy is None:
+        energy = energies(reduction.states, eigenvalues, amplitudes)
+    order, chosen, second = _arranged(eigenvalues, energy)
+    fields = reduction.spread(unit[order])[np.cumsum(~second) - 1]
     return Expansion(
         layout=reduction.layout,
         mean=reduction.mean,
-        modes=np.where(second[:, None], fields[place].conj(), fields[place]),
+        modes=np.where(second[:, None], fields.conj(), fields),
         eigenvalues=np.where(second, eigenvalues[chosen].conj(), eigenvalues[chosen]),
         amplitudes=amplitudes[chosen],
         energy=energy[chosen],
         clock=clock,
+        windows=None if windows is None else windows[chosen],
     )
 
 
-def _energies(
-    states: States, eigenvalues: Heads, amplitudes: Float64[np.ndarray, " head"]
+def energies(
+    states: States,
+    eigenvalues: Heads,
+    amplitudes: Float64[np.ndarray, " head"],
+    count: int | None = None,
 ) -> Float64[np.ndarray, " head"]:
-    """Mean of |bλⁿ|² as a share of the mean square of the snapshots."""
-    powers, scale = _powers(eigenvalues, len(states))
+    """Mean of |bλⁿ|² over the snapshots, as a share of their mean square.
+
+    Args:
+        states: all snapshots.
+        eigenvalues: the real ones, and one of each pair.
+        amplitudes: b.
+        count: snapshots that the modes live; by default all.
+    """
+    count = len(states) if count is None else count
+    powers, scale = _powers(eigenvalues, np.arange(count))
     last = amplitudes / np.where(scale == 0, 1.0, np.abs(scale))
-    return (np.abs(powers) ** 2).mean(0) * last**2 / (states**2).sum(1).mean()
+    return (np.abs(powers) ** 2).sum(0) * last**2 / (states**2).sum()
+
+
+def _arranged(
+    eigenvalues: Heads, energy: Float64[np.ndarray, " head"]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Heads by energy, pairs counted whole; each mode's head; which are second of a pair."""
+    order = np.argsort(-energy * np.where(eigenvalues.imag > 0, 2, 1), kind="stable")
+    chosen = np.repeat(order, np.where(eigenvalues[order].imag > 0, 2, 1))
+    return order, chosen, np.concatenate([[False], chosen[1:] == chosen[:-1]])
 
 
 def _powers(
-    eigenvalues: Heads, count: int
+    eigenvalues: Heads, steps: Steps
 ) -> tuple[Complex128[np.ndarray, "time head"], Complex128[np.ndarray, " head"]]:
     """Powers of eigenvalues, those that grow over the last of them, and the first of each.
 
     The largest entry of each column is of size one, however fast the mode grows.
     """
     grows = np.abs(eigenvalues) > 1
-    n = np.arange(count)[:, None]
-    exponent = np.where(grows, count - 1 - n, n)
+    n = (steps - steps[0])[:, None]
+    exponent = np.where(grows, n[-1] - n, n)
     powers = np.where(grows, 1 / np.where(grows, eigenvalues, 1), eigenvalues) ** exponent
     return powers, powers[0]
 
