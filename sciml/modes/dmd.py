@@ -16,8 +16,8 @@ from sciml.modes.expansion import Expansion
 from sciml.modes.fitting import expand, optimal_amplitudes
 from sciml.modes.layout import TIME, Layout, Scaling
 from sciml.modes.method import bring, keep
-from sciml.modes.pod import PrecisionWarning
-from sciml.modes.reduction import FLOORS, reduce
+from sciml.modes.pod import FLOORS, PrecisionWarning
+from sciml.modes.reduction import reduce
 from sciml.modes.timing import Clock, even_step, times
 
 __all__ = ["Dmd", "DmdOptions", "exact_dmd"]

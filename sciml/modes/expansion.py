@@ -11,6 +11,7 @@ import xarray as xr
 from jaxtyping import Complex128, Float64
 
 from sciml.modes.layout import TIME, Layout
+from sciml.modes.reduction import products
 from sciml.modes.timing import Clock
 
 __all__ = ["MODE", "Expansion", "Windows", "conjugate_pairs"]
@@ -84,8 +85,9 @@ class Expansion:
 
     def project(self, fields: xr.Dataset, dim: str) -> Float64[np.ndarray, "row mode"]:
         """Real coefficients of fields along `dim` that are added to snapshots: no mean is taken."""
-        rows = np.asarray(self.layout.rows(fields, dim), dtype=np.float64)
-        return rows @ self._factors[0] @ self._inverse.T
+        none = np.zeros_like(self.mean)
+        found = products(fields, self.layout, none, self._factors[0], dim=dim)
+        return found @ self._inverse.T
 
     def complex_amplitudes(self, ds: xr.Dataset) -> Complex128[np.ndarray, "time mode"]:
         """What stands before each mode in each snapshot."""
@@ -191,11 +193,11 @@ class Expansion:
     @cached_property
     def _factors(
         self,
-    ) -> tuple[Float64[np.ndarray, "point some"], Float64[np.ndarray, "some mode"]]:
-        """Orthonormal fields that span the modes, and the modes in them."""
+    ) -> tuple[Float64[np.ndarray, "some point"], Float64[np.ndarray, "some mode"]]:
+        """Orthonormal fields that span the modes, times the weights, and the modes in them."""
         root = np.sqrt(self.layout.weights)
         Q, R = np.linalg.qr((self._real * root).T)
-        return Q * root[:, None], R
+        return Q.T * root, R
 
     @property
     def _small(self) -> Float64[np.ndarray, "some mode"]:
@@ -207,8 +209,7 @@ class Expansion:
 
     def _compact(self, ds: xr.Dataset) -> Float64[np.ndarray, "time some"]:
         """Snapshots in the orthonormal fields."""
-        rows = np.asarray(self.layout.rows(ds), dtype=np.float64)
-        return (rows - self.mean) @ self._factors[0]
+        return products(ds, self.layout, self.mean, self._factors[0])
 
     def _turned(self, steps: float) -> Float64[np.ndarray, "mode mode"]:
         """What takes real coefficients a number of steps on."""

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float64, Inexact
 
-from sciml.modes.layout import Layout, Scaling
+from sciml.modes.columns import Columns
+from sciml.modes.gram import converted, project
+from sciml.modes.layout import TIME, Layout, Scaling
+from sciml.modes.pod import FLOORS, PodOptions, decomposed
 
-__all__ = ["Reduction", "reduce"]
-
-FLOORS = {"gram": 2e-8, "qr": 1e-10}
-BLOCK = 2**22
-
-Rows = Any
+__all__ = ["Reduction", "products", "reduce"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,28 +28,34 @@ class Reduction:
     that is a combination of POD modes is one of snapshots as well: no POD mode is ever made.
 
     Attributes:
-        layout: of the snapshots.
         mean: what was subtracted from each snapshot.
-        states: POD amplitudes (time, state).
+        states: POD amplitudes (time, state), the largest first.
         mixing: POD modes are (snapshots - mean)ᵀ times this (time, state).
-        rows: the snapshots.
+        columns: the snapshots.
     """
 
-    layout: Layout
     mean: Float64[np.ndarray, " point"]
     states: Float64[np.ndarray, "time state"]
     mixing: Float64[np.ndarray, "time state"]
-    rows: Rows
+    columns: Columns
+
+    @property
+    def layout(self) -> Layout:
+        """The mesh and its inner product."""
+        return self.columns.layout
 
     def spread(
-        self, vectors: Inexact[np.ndarray, "vector state"]
+        self, vectors: Inexact[np.ndarray, "vector some"]
     ) -> Inexact[np.ndarray, "vector point"]:
-        """The fields that vectors of POD amplitudes stand for."""
-        share = vectors @ self.mixing.T
-        found = np.empty((len(vectors), self.layout.points), dtype=share.dtype)
-        for part in _blocks(self.rows):
-            block = np.asarray(self.rows[:, part], dtype=np.float64) - self.mean[part]
-            found[:, part] = share @ block
+        """The fields that vectors of leading POD amplitudes stand for."""
+        if np.iscomplexobj(vectors):
+            both = self.spread(np.concatenate([vectors.real, vectors.imag]))
+            return both[: len(vectors)] + 1j * both[len(vectors) :]
+        onto = self.mixing[:, : vectors.shape[1]] @ vectors.T
+        found = np.empty((len(vectors), len(self.mean)))
+        work = partial(project, onto=onto, kind=found.dtype)
+        for place, part in self.columns.each(work, self.mean):
+            found[:, place] = part
         return found
 
 
@@ -65,7 +70,7 @@ def reduce(
     """The POD amplitudes of snapshots, as many as the arithmetic resolves.
 
     Args:
-        ds: snapshots, see :class:`sciml.modes.Layout`.
+        ds: snapshots, see :class:`sciml.modes.Layout`: in memory, in a file, or with dask.
         variables: which of the data's.
         scaling: of several variables.
         mean: "time" subtracts the mean of the snapshots.
@@ -74,66 +79,39 @@ def reduce(
     Raises:
         ValueError: the data is not finite in the fluid, or does not differ from its mean.
     """
-    layout = Layout.of(ds, variables, scaling=scaling)
-    rows = layout.rows(ds)
-    average = np.zeros(layout.points)
-    if mean == "time":
-        average = np.asarray(rows.mean(axis=0, dtype=np.float64))
-    vectors, values = (_by_gram if method == "gram" else _by_qr)(rows, average, layout.weights)
+    columns = Columns(ds, Layout.of(ds, variables, scaling=scaling))
+    rank = min(columns.count, columns.layout.points)
+    options = PodOptions(rank=rank, mean=mean, method=method)
+    average, vectors, values, _ = decomposed(columns, options)
     kept = values > FLOORS[method] * values.max()
     if not kept.any():
         raise ValueError("the snapshots are zero, or equal to their mean: there is nothing to find")
     vectors, values = vectors[:, kept], values[kept]
     return Reduction(
-        layout=layout, mean=average, states=vectors * values, mixing=vectors / values, rows=rows
+        mean=average, states=vectors * values, mixing=vectors / values, columns=columns
     )
 
 
-Factors = tuple[Float64[np.ndarray, "time state"], Float64[np.ndarray, " state"]]
+def products(
+    ds: xr.Dataset,
+    layout: Layout,
+    mean: Float64[np.ndarray, " point"],
+    fields: Float64[np.ndarray, "field point"],
+    *,
+    dim: str = TIME,
+) -> Float64[np.ndarray, "row field"]:
+    """Plain sums over the points of snapshots less the mean, times fields that hold the weights."""
+    return Columns(ds, layout, dim).total(_products, np.add, mean, fields)[1]
 
 
-def _by_gram(
-    rows: Rows, mean: Float64[np.ndarray, " point"], weights: Float64[np.ndarray, " point"]
-) -> Factors:
-    """From the inner products between snapshots, summed in float64."""
-    gram = np.zeros((rows.shape[0],) * 2)
-    for block in _weighted(rows, mean, weights):
-        gram += block @ block.T
-    _require_finite(gram)
-    squares, vectors = np.linalg.eigh(gram)
-    return vectors[:, ::-1], np.sqrt(np.maximum(squares[::-1], 0))
-
-
-def _by_qr(
-    rows: Rows, mean: Float64[np.ndarray, " point"], weights: Float64[np.ndarray, " point"]
-) -> Factors:
-    """From the triangle of a QR factorisation, block after block."""
-    triangle = np.zeros((0, rows.shape[0]))
-    for block in _weighted(rows, mean, weights):
-        _require_finite(block.sum(axis=1))
-        triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, block.T]), mode="r"))
-    _, values, right = np.linalg.svd(triangle)
-    return right[: len(values)].T, values
-
-
-def _blocks(rows: Rows) -> Iterator[slice]:
-    width = max(BLOCK // max(rows.shape[0], 1), rows.shape[0])
-    for start in range(0, rows.shape[1], width):
-        yield slice(start, min(start + width, rows.shape[1]))
-
-
-def _weighted(
-    rows: Rows, mean: Float64[np.ndarray, " point"], weights: Float64[np.ndarray, " point"]
-) -> Iterator[Float64[np.ndarray, "time some"]]:
-    for part in _blocks(rows):
-        block = np.asarray(rows[:, part], dtype=np.float64) - mean[part]
-        yield block * np.sqrt(weights[part])
-
-
-def _require_finite(sums: Float64[np.ndarray, "..."]) -> None:
-    if not np.isfinite(sums).all():
-        bad = int((~np.isfinite(sums.diagonal() if sums.ndim == 2 else sums)).sum())
-        raise ValueError(
-            f"{bad} snapshots hold what is not finite: mark points without flow by a variable "
-            "`mask`, true in the fluid, and drop snapshots that are broken"
-        )
+def _products(
+    values: np.ndarray,
+    kept: np.ndarray | None,
+    mean: Float64[np.ndarray, " point"],
+    fields: Float64[np.ndarray, "field point"],
+) -> tuple[None, Float64[np.ndarray, "row field"]]:
+    found = np.zeros((len(values), len(fields)))
+    for place, block in converted(values, kept, len(mean)):
+        block -= mean[place]
+        found += block @ fields[:, place].T
+    return None, found
