@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import tyro
 from tyro.conf import FlagCreatePairsOff
 
-from sciml.cli.commands import HOLDS, Cases, Command, Data, Info, Predict, Run
+from sciml.cli.commands import HOLDS, Cases, Command, Data, Info, Modes, Predict, Run
 from sciml.cli.terminal import complain, complaints_of_warnings, sentence, unboxed
 
 __all__ = ["main"]
@@ -50,7 +50,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parse(args: Sequence[str]) -> Cases | Run | Data | Predict | Info | None:
+def _parse(args: Sequence[str]) -> Cases | Run | Data | Predict | Info | Modes | None:
     """The subcommand with its options; None, after a sentence on stderr, if they are wrong.
 
     Raises:
@@ -63,7 +63,7 @@ def _parse(args: Sequence[str]) -> Cases | Run | Data | Predict | Info | None:
                 Command,  # type: ignore[arg-type]
                 prog="sciml",
                 description="Surrogates for fluid mechanics: run a case, generate its data, "
-                "predict with what was fitted.",
+                "predict with what was fitted, compare decompositions.",
                 args=args,
                 config=(FlagCreatePairsOff,),
             )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from sciml.case import Tier, cases, find_case, summary_of
+from sciml.cli.modes import Modes
 from sciml.cli.terminal import lines, print_result, stage
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from sciml.case import Case, Job
 
-__all__ = ["FALLS_SHORT", "HOLDS", "Cases", "Command", "Data", "Info", "Predict", "Run"]
+__all__ = ["FALLS_SHORT", "HOLDS", "Cases", "Command", "Data", "Info", "Modes", "Predict", "Run"]
 
 HOLDS, FALLS_SHORT = 0, 1
 
@@ -219,6 +220,7 @@ Command = (
     | Annotated[Data, subcommand("data")]
     | Annotated[Predict, subcommand("predict")]
     | Annotated[Info, subcommand("info")]
+    | Annotated[Modes, subcommand("modes")]
 )
 
 

@@ -15,7 +15,7 @@ from sciml.data.files import atomic
 from sciml.report import html
 from sciml.report.plots import save_figure, style, training_curves
 
-__all__ = ["write_report"]
+__all__ = ["figure_element", "write_report"]
 
 _ENLARGED = 1.3
 """A figure's letters are those of a paper; so enlarged they match the letters of the page."""
@@ -39,7 +39,9 @@ def write_report(case: Case, outcome: Outcome, folder: Path | None = None) -> Pa
         curves = training_curves(outcome.histories)
     if curves is not None:
         figures.setdefault("training_curves", curves)
-    shown = [_figure(place, *item, folder) for place, item in enumerate(figures.items(), start=1)]
+    shown = [
+        figure_element(place, *item, folder) for place, item in enumerate(figures.items(), start=1)
+    ]
     body = "\n".join(_sections(case, outcome, tables, shown))
     with atomic(folder / "report.html") as part:
         part.write_text(html.document(f"{case.name}: {case.summary}", body), encoding="utf-8")
@@ -214,7 +216,7 @@ def _table(table: Table) -> str:
     return html.table(head, rows) + note
 
 
-def _figure(place: int, name: str, drawn: Figure, folder: Path) -> str:
+def figure_element(place: int, name: str, drawn: Figure, folder: Path) -> str:
     """Write a figure beside the page and return it as a part of the page.
 
     It is drawn once: a layout that adapts itself may move when it is drawn again.
