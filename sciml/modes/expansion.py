@@ -128,16 +128,14 @@ class Expansion:
 
     def labelled(self) -> xr.Dataset:
         """`modes`, `mean`, `eigenvalues`, `frequency`, `growth_rate`, `amplitudes`, `energy`."""
-        result = (
-            self._fields()
-            .merge(self.layout.fields(self.mean[None], prefix="mean").isel({TIME: 0}))
-            .assign(
-                eigenvalues=(MODE, self.eigenvalues, {"units": "1"}),
-                frequency=(MODE, self.rates.imag / (2 * np.pi), self.clock.inverse),
-                growth_rate=(MODE, self.rates.real, self.clock.inverse),
-                amplitudes=(MODE, self.amplitudes, {"units": "1"}),
-                energy=(MODE, self.energy, {"units": "1"}),
-            )
+        mean = self.layout.fields(self.mean[None], prefix="mean").isel({TIME: 0})
+        result = self._fields().assign({name: mean[name] for name in mean.data_vars})
+        result = result.assign(
+            eigenvalues=(MODE, self.eigenvalues, {"units": "1"}),
+            frequency=(MODE, self.rates.imag / (2 * np.pi), self.clock.inverse),
+            growth_rate=(MODE, self.rates.real, self.clock.inverse),
+            amplitudes=(MODE, self.amplitudes, {"units": "1"}),
+            energy=(MODE, self.energy, {"units": "1"}),
         )
         if self.windows is not None:
             begin, end = self.windows.T
