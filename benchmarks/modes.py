@@ -4,7 +4,8 @@
 
 One thread, one run, float32 snapshots of which the mean is subtracted; each way in a process of its
 own that shares the data, in turn, the best of the turns (slow peers have one). "CPU" counts the
-seconds of the processor, which other work on the machine disturbs least, "wall" the clock's. Memory
+seconds of the processor, which other work on the machine disturbs least, "wall" the clock's. modred
+leaves the mean to its user, and is also given snapshots without it, which is what counts. Memory
 is what the process needed at its worst beyond the data, what it returns among it, over the data's
 size. "Error" is the largest of the 20 leading singular values, relative, against LAPACK in float64.
 Peers that are not installed are left out and named.
@@ -47,9 +48,9 @@ from sciml.modes.pod import Pod, PodOptions
 from sciml.modes.variants import DmdVariant, DmdVariantOptions
 
 RANK = 20
-OURS, OUR_DMD = "sciml POD", "sciml DMD"
+OURS, OUR_DMD, CENTRED = "sciml POD", "sciml DMD", "modred, mean subtracted before"
 PEERS = ("modred", "xeofs", "pydmd", "torch", "dask")
-BOUNDS = {"numpy SVD": 10.0, "PyDMD, DMD": 10.0, "xeofs": 5.0, "modred": 0.7}
+BOUNDS = {"numpy SVD": 10.0, "PyDMD, DMD": 10.0, "xeofs": 5.0, CENTRED: 0.7}
 """How many times as fast as it the POD must be."""
 ERROR, MEMORY, PASS, WORKERS = 1e-7, 0.5, 1.5, 1.6
 VARIANT, EIGENVALUE = 5.0, 1e-6
@@ -129,8 +130,11 @@ def by_pydmd(rows: np.ndarray) -> Values:
 
 
 def by_modred(rows: np.ndarray) -> Values:
-    centred = (rows - rows.mean(0)).T
-    found = import_module("modred").compute_POD_arrays_snaps_method(centred, list(range(RANK)))
+    return by_modred_of_centred(rows - rows.mean(0))
+
+
+def by_modred_of_centred(rows: np.ndarray) -> Values:
+    found = import_module("modred").compute_POD_arrays_snaps_method(rows.T, list(range(RANK)))
     return np.sqrt(found.eigvals[:RANK])
 
 
@@ -142,6 +146,7 @@ def ways() -> dict[str, tuple[Way, str | None, int]]:
         "sciml POD, torch": (by_pod(device="cpu"), "torch", 1),
         OUR_DMD: (by_dmd, None, 1),
         "modred": (by_modred, "modred", 1),
+        CENTRED: (by_modred_of_centred, "modred", 1),
         "scipy SVD": (by_scipy, None, 0),
         "xeofs": (by_xeofs, "xeofs", 0),
         "numpy SVD": (by_numpy, None, 0),
@@ -164,6 +169,8 @@ def installed(package: str | None) -> bool:
 
 def alone(way: Way, rows: np.ndarray) -> tuple[float, float, float, Values]:
     """CPU and wall seconds, memory over the data's, and what came out, in a forked process."""
+    if way is by_modred_of_centred:
+        rows = rows - rows.mean(0)
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_measured, args=(way, rows, theirs))
@@ -407,7 +414,7 @@ def file(limit: int, count: int, folder: Path) -> dict[str, float]:
             done = subprocess.run(
                 [sys.executable, "-c", LIMITED, str(limit), str(path), task],
                 check=True,
-                capture_output=True,
+                stdout=subprocess.PIPE,
                 text=True,
             )
             found[task].append(float(done.stdout.split()[1]))

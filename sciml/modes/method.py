@@ -131,7 +131,7 @@ def bring(
     parts = {}
     for name in record["parts"]:
         with load(folder / f"{name}.nc") as ds:
-            parts[name] = _join(ds.load())
+            parts[name] = _join(xr.decode_cf(ds.load(), decode_timedelta=False))
     return options(**given), parts
 
 

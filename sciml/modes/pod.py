@@ -167,7 +167,9 @@ class Pod:
     def decode(self, coefficients: xr.DataArray) -> xr.Dataset:
         """Fields of amplitudes (time, mode)."""
         self._require_fitted()
-        rows = coefficients.transpose(TIME, MODE).values @ self._modes + self._mean
+        given = coefficients.transpose(TIME, MODE).values
+        rows = given.astype(self._modes.dtype) @ self._modes
+        rows += self._mean
         times = coefficients[TIME] if TIME in coefficients.coords else None
         return self.layout.fields(rows, TIME, times)
 

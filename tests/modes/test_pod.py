@@ -65,6 +65,18 @@ def test_saved_and_loaded_it_says_the_same(flow, tmp_path):
     xr.testing.assert_equal(again.reconstruct(flow), pod.reconstruct(flow))
 
 
+def test_dates_and_single_precision_survive(flow, tmp_path):
+    days = np.datetime64("2020-01-01", "ns") + np.arange(12) * np.timedelta64(1, "D")
+    pod = Pod(PodOptions(rank=5, variables=("pressure",)))
+    single = flow.assign(pressure=flow["pressure"].astype("f4")).assign_coords(time=days)
+    pod.fit(single)
+    again = Pod.load(pod.save(tmp_path))
+    xr.testing.assert_equal(again.result, pod.result)
+    found = again.reconstruct(single)["pressure"]
+    assert found.dtype == np.float32
+    xr.testing.assert_allclose(found, single["pressure"].where(flow["mask"]), rtol=1e-5)
+
+
 def test_wrong_data_is_refused(flow, tmp_path):
     with pytest.raises(ValueError, match="12 modes were asked for, and 12 snapshots of 120"):
         Pod(PodOptions(rank=12)).fit(flow)
