@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from sciml.modes.layout import TIME
 
-__all__ = ["Clock", "even_step", "times"]
+__all__ = ["Clock", "even_step", "has_even_steps", "times"]
 
 UNEVEN = 1e-3
 """How far a step may differ from the mean one, in parts of it: times are often kept in float32."""
@@ -62,13 +62,23 @@ def even_step(ds: xr.Dataset, *, advice: str = "") -> float:
     if len(values) < 2:
         raise ValueError(f"there is {len(values)} snapshot, and a step in time needs two")
     steps = np.diff(values)
-    step = float((values[-1] - values[0]) / len(steps))
-    if np.abs(steps - step).max() > UNEVEN * step:
+    if not _alike(steps):
         raise ValueError(
             f"the steps in {TIME} lie between {steps.min():.6g} and {steps.max():.6g}, and must be "
             f"equal: interpolate to equal times with ds.interp({TIME}=...){advice}"
         )
-    return step
+    return float((values[-1] - values[0]) / len(steps))
+
+
+def has_even_steps(ds: xr.Dataset) -> bool:
+    """Whether there are times, at least two, and one step between them."""
+    if TIME not in ds.coords or ds.sizes[TIME] < 2:
+        return False
+    return _alike(np.diff(times(ds)))
+
+
+def _alike(steps: Float64[np.ndarray, " step"]) -> bool:
+    return bool(np.abs(steps - steps.mean()).max() <= UNEVEN * steps.mean())
 
 
 @dataclass(frozen=True, kw_only=True)
