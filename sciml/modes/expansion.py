@@ -79,6 +79,12 @@ class Expansion:
         rows = coefficients.transpose(TIME, MODE).values @ self._real + self.mean
         return self.layout.fields(rows, TIME, coefficients.coords.get(TIME))
 
+    @property
+    def independent(self) -> bool:
+        """Whether one snapshot tells all modes apart."""
+        values = np.linalg.svd(self._small, compute_uv=False)
+        return len(values) == self.rank and bool(values[-1] > RESOLVED * values[0])
+
     def stepped(self, state: Float64[np.ndarray, " mode"]) -> Float64[np.ndarray, " mode"]:
         """Real coefficients one step later."""
         return self._turned(1.0) @ state
