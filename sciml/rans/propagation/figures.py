@@ -40,34 +40,49 @@ def secondary_flow(
     from matplotlib.figure import Figure
 
     duct = duct_of(flow)
-    every = {"simulation": reference, **predictions}
-    figure = Figure(figsize=(WIDTH, 0.4 + WIDTH / (len(every) + 1)), layout="constrained")
-    *maps, profile = figure.subplots(1, len(every) + 1)
-    top = max(np.hypot(*velocity[:, 1:].T).max() for velocity in every.values())
-    levels = np.linspace(0, 100 * float(top) / duct.bulk_velocity, 12)
+    own = {
+        name: velocity / duct.bulk_velocity
+        for name, velocity in {"simulation": reference, **predictions}.items()
+    }
+    figure = Figure(figsize=(WIDTH, 0.6 + WIDTH / (len(own) + 1)), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[len(own), 1.1])
+    top = max(np.hypot(*velocity[:, 1:].T).max() for velocity in own.values())
+    levels = np.linspace(0, 100 * float(top), 12)
     height = float(duct.section.y_widths.sum())
-    for panel, (name, velocity) in zip(maps, every.items(), strict=True):
-        shown = _vectors(panel, flow, velocity / duct.bulk_velocity, height, levels)
+    maps = left.subplots(1, len(own), squeeze=False)[0]
+    for panel, (name, velocity) in zip(maps, own.items(), strict=True):
+        shown = _vectors(panel, flow, velocity, height, levels)
         panel.set_title(name, fontsize="medium")
     speed = "secondary speed over the bulk velocity [%]"
-    figure.colorbar(shown, ax=maps, location="bottom", shrink=0.6, label=speed, format="%.1f")
-    colors = ["black", *(f"C{n}" for n in range(len(predictions)))]
-    for color, (name, velocity) in zip(colors, every.items(), strict=True):
-        for place, style in zip(LINES, ("-", "--", ":"), strict=True):
-            y, v = _profile(flow, velocity[:, 1] / duct.bulk_velocity, place)
-            told = place == LINES[0] or color == "black"
-            label = f"{name}, z = {place:g} h" if told else None
-            profile.plot(100 * v, y, style, color=color, lw=1.1, label=label)
-    profile.set_xlabel("V over the bulk velocity [%]")
-    profile.set_ylabel("y / h")
-    lines, labels = profile.get_legend_handles_labels()
-    figure.legend(lines, labels, fontsize="x-small", loc="outside lower right", ncols=2)
+    left.colorbar(shown, ax=list(maps), location="bottom", shrink=0.6, label=speed, format="%.1f")
+    _profiles(right, flow, own)
     title = flow.attrs.get("flow", "a duct")
     figure.set_label(
         f"Secondary flow in a quarter of {title}, which no model was trained on: velocity in the "
         "section next to the corner, and profiles of V from the middle (y = 0) to the wall"
     )
     return figure
+
+
+def _profiles(figure: Any, flow: xr.Dataset, velocities: Mapping[str, Velocity]) -> None:
+    """V over y on some lines: a colour for each velocity, a style for each line."""
+    from matplotlib.lines import Line2D
+
+    panel = figure.subplots()
+    colors = dict(zip(velocities, ("black", "C0", "C1", "C2", "C3", "C4"), strict=False))
+    styles = dict(zip(LINES, ("-", "--", ":"), strict=True))
+    for name, velocity in velocities.items():
+        for place, style in styles.items():
+            y, v = _profile(flow, velocity[:, 1], place)
+            panel.plot(100 * v, y, style, color=colors[name], lw=1.1)
+    panel.set_xlabel("V over the bulk velocity [%]")
+    panel.set_ylabel("y / h")
+    told = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
+    told += [
+        Line2D([], [], color="gray", ls=style, label=f"z = {place:g} h")
+        for place, style in styles.items()
+    ]
+    figure.legend(handles=told, fontsize="x-small", loc="outside lower center", ncols=2)
 
 
 def _vectors(
