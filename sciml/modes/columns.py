@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -160,8 +161,9 @@ class Columns:
     ) -> Iterator[tuple[slice, Part]]:
         from dask import compute
 
-        places, tasks = self._tasks(work, fields)
-        yield from zip(places, compute(*tasks), strict=True)
+        places, boxes = self._boxes(work, fields)
+        for place, box in zip(places, compute(*boxes), strict=True):
+            yield place, box.item()
 
     def _total_by_dask(
         self,
@@ -172,32 +174,47 @@ class Columns:
         """Sums are made in pairs where the pieces are, so that one comes back, not all."""
         from dask import compute, delayed
 
-        _, tasks = self._tasks(work, fields)
-        own, sums = [task[0] for task in tasks], [task[1] for task in tasks]
+        _, boxes = self._boxes(work, fields)
+        parts = [delayed(np.ndarray.item, pure=False)(box) for box in boxes]
+        own, sums = [part[0] for part in parts], [part[1] for part in parts]
         plus = delayed(add, pure=False)
         while len(sums) > 1:
             odd = sums[len(sums) - len(sums) % 2 :]
             sums = [plus(a, b) for a, b in zip(sums[::2], sums[1::2], strict=False)] + odd
-        parts, total = compute(own, sums[0])
-        return parts, total
+        found, total = compute(own, sums[0])
+        return found, total
 
-    def _tasks(
+    def _boxes(
         self, work: Callable[..., Any], fields: Sequence[np.ndarray]
     ) -> tuple[list[slice], list[Any]]:
-        """Where each chunk of points lies in a row, and the work on it, not yet done."""
-        from dask import delayed
+        """Where each chunk of points lies in a row, and the work on it, not yet done.
+
+        As blocks of an array, since dask joins these with what reads them into one task: numbers
+        are used by the process that read them.
+        """
+        from dask import array
 
         rows = self.layout.rows(self.ds, self.dim)
         if rows.numblocks[0] > 1:
             rows = rows.rechunk({0: -1, 1: "auto"})
-        ends = np.cumsum([0, *rows.chunks[1]])
+        widths = rows.chunks[1]
+        ends = np.cumsum([0, *widths])
+        boxes = array.map_blocks(
+            partial(_boxed, work),
+            rows,
+            *[array.from_array(f, chunks=(*f.shape[:-1], widths)) for f in fields],
+            chunks=((1,), (1,) * len(widths)),
+            meta=np.empty((0, 0), dtype=object),
+        )
         places = [slice(int(a), int(b)) for a, b in pairwise(ends)]
-        blocks = rows.to_delayed().ravel()
-        task = delayed(work, pure=False)
-        return places, [
-            task(block, None, *[f[..., place] for f in fields])
-            for block, place in zip(blocks, places, strict=True)
-        ]
+        return places, list(boxes.to_delayed().ravel())
+
+
+def _boxed(work: Callable[..., Any], values: np.ndarray, *fields: np.ndarray) -> np.ndarray:
+    """What comes out, as a block of one thing."""
+    box = np.empty((1, 1), dtype=object)
+    box[0, 0] = work(values, None, *fields)
+    return box
 
 
 def _ahead(pieces: Sequence[Piece], read: Read) -> Iterator[tuple[Piece, np.ndarray]]:
