@@ -123,7 +123,7 @@ def compare(
     for name in options.methods:
         try:
             methods[name], shown[name] = _judged(judge, contender(name), options, name, stage)
-        except ValueError as error:
+        except (ValueError, ModuleNotFoundError) as error:
             methods[name] = {"title": contender(name).title, "refused": str(error)}
     if not shown:
         reasons = "; ".join(f"{name}: {entry['refused']}" for name, entry in methods.items())

@@ -13,8 +13,14 @@ from sciml.modes.method import Method
 
 if TYPE_CHECKING:
     from sciml.modes.networks import Kind
+    from sciml.modes.variants import Kind as Variant
 
 __all__ = ["CONTENDERS", "DEFAULT", "Contender", "Setting", "contender"]
+
+
+CONSTANT = 1
+"""A DMD has one mode more, for the mean that others subtract: subtracted, it would move the
+eigenvalues wherever the snapshots do not span whole periods."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +68,26 @@ def _dmd(setting: Setting) -> Method:
 
     return Dmd(
         DmdOptions(
-            rank=setting.rank, variables=setting.variables, scaling=setting.scaling, mean="time"
+            rank=setting.rank + CONSTANT, variables=setting.variables, scaling=setting.scaling
         )
     )
+
+
+def _variant(kind: Variant) -> Callable[[Setting], Method]:
+    def make(setting: Setting) -> Method:
+        from sciml.modes.variants import DmdVariant, DmdVariantOptions
+
+        return DmdVariant(
+            DmdVariantOptions(
+                kind=kind,
+                rank=setting.rank + CONSTANT,
+                variables=setting.variables,
+                scaling=setting.scaling,
+                seed=setting.seed,
+            )
+        )
+
+    return make
 
 
 def _autoencoder(kind: Kind) -> Callable[[Setting], Method]:
@@ -86,6 +109,11 @@ CONTENDERS: Mapping[str, Contender] = MappingProxyType(
     {
         "pod": Contender(title="POD", make=_pod),
         "dmd": Contender(title="DMD", make=_dmd),
+        "optimised-dmd": Contender(title="optimised DMD", make=_variant("optimised")),
+        "higher-order-dmd": Contender(title="higher-order DMD", make=_variant("higher order")),
+        "multi-resolution-dmd": Contender(
+            title="multi-resolution DMD", make=_variant("multi-resolution")
+        ),
         "linear-autoencoder": Contender(
             title="linear autoencoder", make=_autoencoder("linear"), network=True
         ),

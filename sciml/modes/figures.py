@@ -21,6 +21,8 @@ __all__ = ["comparison_figures"]
 WIDTH = 7.2
 """Width of a figure in inches: the text width of a page."""
 
+OWN_SCALE = "; each has its own scale, pictures one symmetric about zero"
+
 MARKERS = "osD^vP*X"
 MOST_MODES, MOST_ROWS = 4, 6
 """In one picture of modes: in a row, and below one another."""
@@ -94,7 +96,7 @@ def modes_figure(comparison: Comparison) -> Figure | None:
     what = _what(comparison, name)
     figure.set_label(
         f"The first modes of each method: how {what} changes with each latent, by one standard "
-        "deviation of it; each picture has its own scale, symmetric about zero"
+        f"deviation of it{OWN_SCALE}"
     )
     return figure
 
@@ -200,7 +202,7 @@ def reconstruction_figure(comparison: Comparison) -> Figure | None:
     figure.set_label(
         f"{_what(comparison, name).capitalize()} at time {time:g}, between snapshots that were "
         f"trained on, less its mean {about:.3g}: the truth, what each method reconstructs, and the "
-        "difference; each picture has its own scale, symmetric about zero"
+        f"difference{OWN_SCALE}"
     )
     return figure
 
@@ -220,6 +222,8 @@ def _framed(ds: xr.Dataset, comparison: Comparison, name: str) -> xr.DataArray |
 
 def octaves_figure(comparison: Comparison) -> Figure:
     """Relative error by octave of frequency and of wavenumber."""
+    from matplotlib.ticker import NullFormatter
+
     ran = _ran(comparison)
     both = [kind for kind in ("frequency", "wavenumber") if _any(ran, kind)]
     figure, axes = _panels(1, len(both), 2.9)
@@ -239,6 +243,7 @@ def octaves_figure(comparison: Comparison) -> Figure:
             label="share of the energy",
         )
         ax.set(xlabel=f"{kind}, octaves", ylabel="relative error")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.grid(which="major")
     axes[0, 0].legend(fontsize="small")
     figure.set_label(

@@ -92,20 +92,22 @@ def _transient(ds: xr.Dataset, start: int, most: int) -> xr.Dataset | None:
 def saturation(times: Float[np.ndarray, " time"], energy: Float[np.ndarray, " time"]) -> int:
     """The first snapshot from which the mean energy of deviations no longer drifts.
 
-    The level is that of the last third. Means are taken over a twentieth of the series; where
-    even those of the last third drift, as in what decays for ever, nothing is transient.
+    The level is that of the last third, and means are taken over a tenth of the series. Where the
+    last third itself drifts, as in what decays for ever, nothing is transient.
 
     >>> t = np.linspace(0, 100, 1001)
     >>> energy = 1 + np.exp(-(t - 50) / 2).clip(max=5) + 0.1 * np.sin(20 * t)
-    >>> bool(50 < t[saturation(t, energy)] < 65)
+    >>> bool(50 < t[saturation(t, energy)] < 70)
     True
     """
-    width = max(1, len(times) // 20)
+    width = max(1, len(times) // 10)
     mean = np.convolve(energy, np.ones(width) / width, mode="valid")
     last = mean[2 * len(mean) // 3 :]
-    slack = TOLERANCE * max(float(np.ptp(mean)), abs(float(last.mean())))
-    if np.ptp(last) > 2 * slack:
+    scale = max(float(np.ptp(mean)), abs(float(last.mean())))
+    first, second = np.array_split(last, 2)
+    if abs(first.mean() - second.mean()) > TOLERANCE * scale:
         return 0
+    slack = max(TOLERANCE * scale, float(np.ptp(last)))
     strange = np.flatnonzero(abs(mean - last.mean()) > slack)
     return int(strange[-1]) + width if len(strange) else 0
 

@@ -92,7 +92,8 @@ def _heading(comparison: Comparison, title: str) -> str:
 def _four_rows(comparison: Comparison) -> str:
     """One row for each question, one column for each method, several numbers in each cell."""
     ran = {name: comparison.figures(name) for name in comparison.shown}
-    head = ["", *(html.text(record["title"]) for record in ran.values())]
+    titles = [html.text(record["title"]).replace(" ", "<br>") for record in ran.values()]
+    head = ["", *titles]
     rows = []
     for question, lines in _QUESTIONS.items():
         names = "<br>".join(f"<small>{html.text(name)}</small>" for name, _ in lines)
@@ -108,7 +109,7 @@ def _number(value: float | None, scale: float = 1.0, unit: str = "") -> str:
 
 
 def _main(key: str, scale: float = 1.0, unit: str = "") -> Callable[[Record], str]:
-    """Mean over the seeds, with the least and the most where there are several."""
+    """Mean over the seeds, and half the range of them where there are several."""
 
     def value(record: Record) -> str:
         found = record["over_seeds"].get(key)
@@ -117,8 +118,8 @@ def _main(key: str, scale: float = 1.0, unit: str = "") -> Callable[[Record], st
         shown = _number(found["mean"], scale, unit)
         if len(record["seeds"]) < 2:
             return shown
-        low, high = (html.number(found[k] * scale) for k in ("least", "most"))
-        return f"{shown} ({low} to {high})"
+        spread = (found["most"] - found["least"]) / 2 * scale
+        return f"{shown} ± {html.number(spread)}" if spread > 1e-3 * abs(found["mean"]) else shown
 
     return value
 
@@ -187,6 +188,7 @@ _QUESTIONS: Mapping[str, Sequence[Line]] = {
 }
 
 _MEANINGS = (
+    ("±", "half the range over the seeds of a network"),
     ("memory", "the most in use during the fit, less what was in use before it"),
     ("growth", "the power of the size of the data that the time of the fit grows with"),
     ("det", "1 where latents are uncorrelated or modes orthogonal, 0 where they are the same"),
