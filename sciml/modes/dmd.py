@@ -78,9 +78,10 @@ def exact_dmd(
     rank = min(rank, int((values > floor).sum()))
     image = (left[:, :rank] / values[:rank]).T @ after
     eigenvalues, vectors = np.linalg.eig((image @ right[:rank].T).T)
+    eigenvalues, vectors = eigenvalues.astype(complex), vectors.astype(complex)
     exact = vectors.T @ image
     projected = vectors.T @ right[:rank]
-    return eigenvalues.astype(complex), np.where(
+    return eigenvalues, np.where(
         eigenvalues[:, None] == 0,
         projected,
         exact / np.where(eigenvalues == 0, 1, eigenvalues)[:, None],
