@@ -47,6 +47,7 @@ def optimised(
     trials: int = 0,
     share: float = 0.6,
     stable: bool = False,
+    iterations: int = 30,
     seed: int = 0,
 ) -> Found:
     r"""Exponentials that fit all snapshots best: eigenvalues that noise does not bias.
@@ -65,6 +66,7 @@ def optimised(
         trials: fits to random parts of the snapshots; none fits all of them once.
         share: of the snapshots in each.
         stable: no exponential may grow.
+        iterations: of the variable projection, at most.
         seed: of the parts.
     """
     engine = _pydmd().BOPDMD(
@@ -73,7 +75,7 @@ def optimised(
         trial_size=share,
         eig_constraints={"stable"} if stable else None,
         eig_sort="imag",
-        varpro_opts_dict={"tol": 1e-12, "maxiter": 100},
+        varpro_opts_dict={"tol": 1e-12, "maxiter": iterations},
     )
     with _quiet(), _seeded(seed):
         engine.fit(states[:, :rank].T, steps)
@@ -119,6 +121,9 @@ def multi_resolution(states: States, rank: int, *, levels: int, cycles: int) -> 
         rank: modes looked for in each window, of which the slow ones are kept.
         levels: times that windows are halved.
         cycles: a mode is slow that makes at most so many in its window.
+
+    Raises:
+        ValueError: no mode is slow.
     """
     pydmd = _pydmd()
     engine = pydmd.MrDMD(
@@ -134,6 +139,10 @@ def multi_resolution(states: States, rank: int, *, levels: int, cycles: int) -> 
         vectors.append((one.modes * one.amplitudes).T[upper])
         begin.append(np.full(len(upper), pieces[leaf][0]))
         count.append(np.full(len(upper), len(pieces[leaf])))
+    if not sum(map(len, values)):
+        raise ValueError(
+            f"no mode makes at most {cycles} periods in its window: raise levels or cycles"
+        )
     return Found(
         eigenvalues=np.concatenate(values).astype(complex),
         vectors=np.concatenate(vectors).astype(complex),

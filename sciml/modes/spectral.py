@@ -37,8 +37,8 @@ class SpectralPodOptions:
         block: snapshots in a block of Welch's method; by default a quarter of all, an even number.
         overlap: share of a block that it has in common with the next.
         window: "hann", "hamming" or "none".
-        select: "peaks" keeps modes at local maxima of the spectrum first, since the neighbours of a
-            tone repeat it; "energy" takes them by energy alone.
+        select: "peaks" keeps the leading modes at local maxima of the spectrum first, since the
+            neighbours of a tone repeat it; "energy" takes modes by energy alone.
     """
 
     variables: tuple[str, ...] | None = None
@@ -254,11 +254,11 @@ def _chosen(
     """Frequency and order of the modes that are kept."""
     energy = found.energies
     places, orders = (grid.ravel() for grid in np.indices(energy.shape))
-    first = np.zeros(len(places), dtype=bool)
+    later = np.zeros(len(places), dtype=bool)
     if options.select == "peaks":
-        first = ~_peaks(energy[:, 0])[places]
+        later = ~_peaks(energy[:, 0])[places] | (orders > 0)
     worth = energy.ravel() > 1e-14 * energy.max()
-    order = np.lexsort((-energy.ravel(), first))
+    order = np.lexsort((-energy.ravel(), later))
     order = order[worth[order]]
     members = np.where(_oscillates(found.frequencies[places[order]]), 2, 1)
     order = order[np.cumsum(members) <= max(options.rank, members[0])]

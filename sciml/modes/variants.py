@@ -51,6 +51,7 @@ class DmdVariantOptions:
             spread is told; none fits all once.
         share: of the snapshots in each trial.
         stable: of "optimised": no mode may grow.
+        iterations: of "optimised": of its least squares, at most.
         seed: of the trials.
         delays: of "higher order": snapshots in a stack.
         levels: of "multi-resolution": times that windows are halved.
@@ -69,6 +70,7 @@ class DmdVariantOptions:
     trials: int = 0
     share: float = 0.6
     stable: bool = False
+    iterations: int = 30
     seed: int = 0
     delays: int = 10
     levels: int = 3
@@ -298,6 +300,7 @@ def _expanded(
             trials=options.trials,
             share=options.share,
             stable=options.stable,
+            iterations=options.iterations,
             seed=options.seed,
         )
         return _with_deviation(reduction, found, clock)

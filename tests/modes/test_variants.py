@@ -33,7 +33,7 @@ def noisy():
 
 def test_optimised_eigenvalues_are_the_direct_ones(noisy):
     rows, t = noisy["velocity"].values, noisy["time"].values
-    direct = pydmd.BOPDMD(svd_rank=4, varpro_opts_dict={"tol": 1e-12, "maxiter": 100})
+    direct = pydmd.BOPDMD(svd_rank=4, varpro_opts_dict={"tol": 1e-12, "maxiter": 30})
     direct.fit(rows.T, t)
     _, result = fitted(noisy, "optimised", rank=4)
     found = result["growth_rate"].values + 2j * np.pi * result["frequency"].values
@@ -152,5 +152,8 @@ def test_too_little_data_is_refused(noisy):
         fitted(few, "higher order", rank=4, delays=10)
     with pytest.raises(ValueError, match="need at least 32 snapshots"):
         fitted(few, "multi-resolution", rank=4)
+    fast = travelling_waves([Wave(frequency=4.0)], steps=200)
+    with pytest.raises(ValueError, match="no mode makes at most 2 periods in its window"):
+        fitted(fast, "multi-resolution", rank=2, levels=1)
     with pytest.raises(ValueError, match="needs the name of the variable"):
         DmdVariant(DmdVariantOptions(kind="control"))
