@@ -33,6 +33,9 @@ Squares of singular values are known to about 1e-16 of the largest, so a Gram ma
 float64 tells singular values down to the root of that; summed in float32 it would be 1e-4.
 """
 
+ROUNDING = 1e-14
+"""Deviations below this part of the mean are none."""
+
 MODE = "mode"
 
 
@@ -85,6 +88,8 @@ class Pod:
         self.options = options or PodOptions()
         if self.options.rank < 1:
             raise ValueError(f"rank is {self.options.rank}, and must be at least 1")
+        if self.options.method not in FLOORS:
+            raise ValueError(f"method is {self.options.method!r}, and must be 'gram' or 'qr'")
 
     @property
     def rank(self) -> int:
@@ -115,6 +120,8 @@ class Pod:
         _require_enough(train.sizes[TIME], layout.points, options)
         columns = Columns(train, layout, memory=options.memory)
         mean, left, values, total = decomposed(columns, options)
+        if total <= columns.count * (ROUNDING * mean) ** 2 @ layout.weights:
+            raise ValueError("the snapshots are zero, or equal to their mean: there are no modes")
         _warn(values, options)
         modes = np.empty((options.rank, layout.points), dtype=_kind(train, layout))
         onto = np.divide(left, values, out=np.zeros_like(left), where=values > 0)
@@ -149,11 +156,12 @@ class Pod:
             rows = np.array(layout.rows(part), dtype=np.float64)
             finite(rows)
             running.add(rows * np.sqrt(layout.weights))
-            times.append(part[[TIME]] if TIME in part.coords else part[[]])
+            times += [part[TIME]] if TIME in part.coords else []
         if layout is None or running is None:
             raise ValueError("there are no parts: give at least one, of several snapshots")
         _require_enough(len(running.amplitudes), layout.points, options)
-        return self._finish(running, layout, xr.concat(times, TIME))
+        coords = {TIME: xr.concat(times, TIME)} if times else {}
+        return self._finish(running, layout, xr.Dataset(coords=coords))
 
     def encode(self, ds: xr.Dataset) -> xr.DataArray:
         """Amplitudes (time, mode) of snapshots: their projections on the modes."""
@@ -197,14 +205,16 @@ class Pod:
         options, parts = bring(folder, cls, PodOptions)
         pod = cls(options)
         pod.result, pod.layout = parts["result"], Layout.from_labelled(parts["layout"])
-        names = pod.layout.variables
-        found = pod.result[[pod.layout.named("modes", name) for name in names]]
-        means = pod.result[[pod.layout.named("mean", name) for name in names]]
-        renamed = dict(zip(found.data_vars, names, strict=True))
-        pod._modes = np.asarray(pod.layout.rows(found.rename(renamed), MODE))
-        renamed = dict(zip(means.data_vars, names, strict=True))
-        pod._mean = np.asarray(pod.layout.rows(means.rename(renamed).expand_dims(TIME)))[0]
+        pod._modes = pod._stored("modes")
+        pod._mean = pod._stored("mean")[0]
         return pod
+
+    def _stored(self, prefix: str) -> np.ndarray:
+        """Rows of fields of the result."""
+        named = {self.layout.named(prefix, name): name for name in self.layout.variables}
+        fields = self.result[list(named)].rename(named)
+        fields = fields if MODE in fields.dims else fields.expand_dims(MODE)
+        return np.asarray(self.layout.rows(fields, MODE))
 
     def _finish(self, running: Running, layout: Layout, times: xr.Dataset) -> xr.Dataset:
         root, rank = np.sqrt(layout.weights), self.rank

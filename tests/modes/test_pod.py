@@ -82,6 +82,10 @@ def test_wrong_data_is_refused(flow, tmp_path):
         Pod(PodOptions(rank=12)).fit(flow)
     with pytest.raises(ValueError, match=r"snapshot 0 holds nan, .* by a variable `mask`"):
         Pod(PodOptions(rank=2)).fit(flow.drop_vars("mask"))
+    with pytest.raises(ValueError, match="equal to their mean"):
+        Pod(PodOptions(rank=1)).fit(xr.ones_like(flow[["pressure"]]) / 3)
+    with pytest.raises(ValueError, match="there are no parts"):
+        Pod().fit_parts([])
     with pytest.raises(ValueError, match="not fitted"):
         Pod().encode(flow)
     with pytest.raises(FileNotFoundError, match="no method was saved"):
