@@ -23,6 +23,10 @@ CONSTANT = 1
 eigenvalues wherever the snapshots do not span whole periods."""
 
 
+SHIFT = 1
+"""An aligned POD has one number more, the shift."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """What all methods are made with.
@@ -73,6 +77,24 @@ def _dmd(setting: Setting) -> Method:
     )
 
 
+def _spectral(setting: Setting) -> Method:
+    from sciml.modes.spectral import SpectralPod, SpectralPodOptions
+
+    return SpectralPod(
+        SpectralPodOptions(rank=setting.rank, variables=setting.variables, scaling=setting.scaling)
+    )
+
+
+def _aligned(setting: Setting) -> Method:
+    from sciml.modes.aligned import AlignedPod, AlignedPodOptions
+
+    return AlignedPod(
+        AlignedPodOptions(
+            rank=setting.rank + SHIFT, variables=setting.variables, scaling=setting.scaling
+        )
+    )
+
+
 def _variant(kind: Variant) -> Callable[[Setting], Method]:
     def make(setting: Setting) -> Method:
         from sciml.modes.variants import DmdVariant, DmdVariantOptions
@@ -108,6 +130,8 @@ def _autoencoder(kind: Kind) -> Callable[[Setting], Method]:
 CONTENDERS: Mapping[str, Contender] = MappingProxyType(
     {
         "pod": Contender(title="POD", make=_pod),
+        "aligned-pod": Contender(title="aligned POD", make=_aligned),
+        "spectral-pod": Contender(title="spectral POD", make=_spectral),
         "dmd": Contender(title="DMD", make=_dmd),
         "optimised-dmd": Contender(title="optimised DMD", make=_variant("optimised")),
         "higher-order-dmd": Contender(title="higher-order DMD", make=_variant("higher order")),

@@ -248,17 +248,30 @@ class Judge:
     def invariance(self, contender: Contender) -> Record:
         """Equivariance of the fit, transfer to other views, and modes of a travelling pulse."""
         found: Record = {"equivariance": None, "transfer": None}
-        window, yardstick = self.window, self.window_yardstick
-        if window is not None and yardstick is not None:
-            train, between = self._window_times()
-            names = tuple(map(str, window.fields.data_vars))
-            make = lambda: self.make(contender, len(train), variables=names)  # noqa: E731
-            method = make()
-            method.fit(window.seen(View(), train))
-            found["transfer"] = transfer(method, window, between, yardstick)
-            found["equivariance"] = equivariance(make, method, window, train, yardstick)
+        try:
+            found |= self._views(contender)
+        except ValueError as error:
+            found["refused"] = str(error)
         rank, held = self._travelling(contender)
         return {**found, "travelling_rank": rank, "travelling_energy": held}
+
+    def _views(self, contender: Contender) -> Record:
+        """Through the round window, where there is one."""
+        window, yardstick = self.window, self.window_yardstick
+        if window is None or yardstick is None:
+            return {}
+        train, between = self._window_times()
+        names = tuple(map(str, window.fields.data_vars))
+
+        def make() -> Method:
+            return self.make(contender, len(train), variables=names)
+
+        method = make()
+        method.fit(window.seen(View(), train))
+        return {
+            "transfer": transfer(method, window, between, yardstick),
+            "equivariance": equivariance(make, method, window, train, yardstick),
+        }
 
     def _window_times(self) -> tuple[np.ndarray, np.ndarray]:
         """Places in the window's snapshots of those trained on and those between them."""
