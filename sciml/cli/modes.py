@@ -68,7 +68,7 @@ class Modes:
     stop: Time = None
     """last time that is read"""
     every: Count = None
-    """read every n-th snapshot; by default as many as a gigabyte holds"""
+    """read every n-th snapshot; by default as many as 4 GB hold"""
     time_dimension: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """dimension of time: its name, or its place (0 the first, -1 the last) if it has none"""
     time_step: Number = None

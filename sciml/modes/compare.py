@@ -192,7 +192,7 @@ def _judged(
         record["scales"] = judge.scales(one, method)
     with stage(f"{name}: invariance"):
         record["invariance"] = judge.invariance(one)
-    return record, judge.shown(method)
+    return record, judge.shown(one, method)
 
 
 def _at_budget(judge: Judge, one: Contender, options: CompareOptions) -> Record:

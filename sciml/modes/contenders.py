@@ -54,11 +54,13 @@ class Contender:
         title: as the report calls it.
         make: gives one that is not fitted.
         network: whether it is trained, from a seed and for some time.
+        constant: whether it has one mode more, for the mean.
     """
 
     title: str
     make: Callable[[Setting], Method]
     network: bool = False
+    constant: bool = False
 
 
 def _pod(setting: Setting) -> Method:
@@ -132,11 +134,15 @@ CONTENDERS: Mapping[str, Contender] = MappingProxyType(
         "pod": Contender(title="POD", make=_pod),
         "aligned-pod": Contender(title="aligned POD", make=_aligned),
         "spectral-pod": Contender(title="spectral POD", make=_spectral),
-        "dmd": Contender(title="DMD", make=_dmd),
-        "optimised-dmd": Contender(title="optimised DMD", make=_variant("optimised")),
-        "higher-order-dmd": Contender(title="higher-order DMD", make=_variant("higher order")),
+        "dmd": Contender(title="DMD", make=_dmd, constant=True),
+        "optimised-dmd": Contender(
+            title="optimised DMD", make=_variant("optimised"), constant=True
+        ),
+        "higher-order-dmd": Contender(
+            title="higher-order DMD", make=_variant("higher order"), constant=True
+        ),
         "multi-resolution-dmd": Contender(
-            title="multi-resolution DMD", make=_variant("multi-resolution")
+            title="multi-resolution DMD", make=_variant("multi-resolution"), constant=True
         ),
         "linear-autoencoder": Contender(
             title="linear autoencoder", make=_autoencoder("linear"), network=True

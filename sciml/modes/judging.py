@@ -114,15 +114,16 @@ class Judge:
         method = self.make(contender, train.sizes[TIME], **changes)
         _, cost = measured(lambda: method.fit(train))
         latents = method.encode(train)
-        rows = directions(method, latents, self.yardstick.layout)
+        said = moving(contender, method)
+        rows = directions(method, latents, self.yardstick.layout)[said]
         energies = (self.yardstick.layout.weights * rows**2).sum(1)
-        purity = spectral_purity(latents.transpose(TIME, "mode").values)
+        purity = spectral_purity(_values(latents)[:, said])
         return method, {
             "fit_seconds": cost.seconds,
             "fit_bytes": cost.bytes,
             "error_seen": self.yardstick.error(train, method.reconstruct(train)),
             "error_between": self.yardstick.error(between, method.reconstruct(between)),
-            "latent_determinant": correlation_determinant(_values(method.encode(between))),
+            "latent_determinant": correlation_determinant(_values(method.encode(between))[:, said]),
             "mode_determinant": gram_determinant(rows * np.sqrt(self.yardstick.layout.weights)),
             "spectral_purity": _weighted(purity, energies),
             "energy_ordering": ordering(energies),
@@ -166,7 +167,7 @@ class Judge:
     def meaning(self, contender: Contender, method: Method) -> Record:
         """The spectral purity of each latent, and angles between modes of the two halves."""
         train = self.division.train
-        latents = _values(method.encode(train))
+        latents = _values(method.encode(train))[:, moving(contender, method)]
         half = train.sizes[TIME] // 2
         found: Record = {"purity_of_modes": spectral_purity(latents).tolist()}
         if half <= self.setting.rank + 1:
@@ -263,8 +264,10 @@ class Judge:
         train, between = self._window_times()
         names = tuple(map(str, window.fields.data_vars))
 
+        rank = self.setting.rank - contender.constant  # there the mean is zero
+
         def make() -> Method:
-            return self.make(contender, len(train), variables=names)
+            return self.make(contender, len(train), variables=names, rank=rank)
 
         method = make()
         method.fit(window.seen(View(), train))
@@ -291,20 +294,30 @@ class Judge:
             yardstick,
         )
 
-    def shown(self, method: Method) -> Shown:
+    def shown(self, contender: Contender, method: Method) -> Shown:
         """What is drawn of a fitted method."""
         latents = method.encode(self.division.train)
-        rows = directions(method, latents, self.yardstick.layout)
+        said = moving(contender, method)
+        rows = directions(method, latents, self.yardstick.layout)[said]
         modes = self.yardstick.layout.fields(rows, "mode")
         middle = self.division.between.isel({TIME: [self.division.between.sizes[TIME] // 2]})
         result = getattr(method, "result", None)
         own = isinstance(result, xr.Dataset) and "eigenvalues" in result
         return Shown(
-            latents=latents,
+            latents=latents.isel(mode=said),
             modes=modes,
             reconstruction=method.reconstruct(middle),
             eigenvalues=result["eigenvalues"].values if own else None,  # type: ignore[index]
         )
+
+
+def moving(contender: Contender, method: Method) -> list[int]:
+    """The modes but that of the mean, where a method has one."""
+    result = getattr(method, "result", None)
+    modes = list(range(method.rank))
+    if contender.constant and isinstance(result, xr.Dataset) and len(modes) > 1:
+        modes.remove(int(abs(result["eigenvalues"].values - 1).argmin()))
+    return modes
 
 
 def with_dynamics(

@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 __all__ = ["MOST_BYTES", "ReadOptions"]
 
-MOST_BYTES = 10**9
+MOST_BYTES = 4 * 10**9
 """Snapshots larger than this are thinned, unless `every` says otherwise."""
 
 
@@ -26,7 +26,7 @@ class ReadOptions:
         shape: of the mesh (z, y, x or fewer), where the file holds it in one long row.
         start: first time that is kept; by default all.
         stop: last time that is kept.
-        every: keep every n-th snapshot; by default as many as a gigabyte holds.
+        every: keep every n-th snapshot; by default as many as four gigabytes hold.
 
     Raises:
         ValueError: a number out of its range.
@@ -77,12 +77,13 @@ class ReadOptions:
 
 
 def _thinning(count: int, bytes_each: int) -> int:
-    """So that what is kept fits a gigabyte; said aloud where it is more than one."""
+    """So that what is kept fits in memory; said aloud where not all is."""
     every = max(1, -(-count * bytes_each // MOST_BYTES))
     if every > 1:
         warnings.warn(
             f"{count} snapshots would take {count * bytes_each / 1e9:.1f} GB: one in {every} is "
-            "read; choose with every, start and stop",
+            "read, and frequencies above half of what that samples are folded; choose with every, "
+            "start and stop",
             stacklevel=4,
         )
     return every
