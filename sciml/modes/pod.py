@@ -120,7 +120,8 @@ class Pod:
         _require_enough(train.sizes[TIME], layout.points, options)
         columns = Columns(train, layout, memory=options.memory)
         mean, left, values, total = decomposed(columns, options)
-        if total <= columns.count * (ROUNDING * mean) ** 2 @ layout.weights:
+        steady = columns.count * float(np.einsum("p,p,p", mean, mean, layout.weights))
+        if total <= ROUNDING**2 * steady:
             raise ValueError("the snapshots are zero, or equal to their mean: there are no modes")
         _warn(values, options)
         modes = np.empty((options.rank, layout.points), dtype=_kind(train, layout))
