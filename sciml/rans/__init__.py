@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         wallin_johansson,
         wallin_johansson_coefficients,
     )
+    from sciml.rans.features import turbulence_time
     from sciml.rans.flows import (
         CHALLENGE_TEST,
         CHALLENGE_TRAIN,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sciml.rans.frames import random_rotation, turned
     from sciml.rans.labels import LabelReport, clean
     from sciml.rans.manufactured import KINDS, manufactured_flow
+    from sciml.rans.rank import spanning_tensors
     from sciml.rans.realizability import (
         barycentric_position,
         barycentric_weights,
