@@ -45,7 +45,7 @@ def secondary_flow(
         for name, velocity in {"simulation": reference, **predictions}.items()
     }
     figure = Figure(figsize=(WIDTH, 0.6 + WIDTH / (len(own) + 1)), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[len(own), 1.1])
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[len(own), 1.1])[0]
     top = max(np.hypot(*velocity[:, 1:].T).max() for velocity in own.values())
     levels = np.linspace(0, 100 * float(top), 12)
     height = float(duct.section.y_widths.sum())
