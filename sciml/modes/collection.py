@@ -8,14 +8,15 @@ from typing import Any, final
 
 import xarray as xr
 
-from sciml.data.files import write_json
+from sciml.data.files import read_json, write_json
 from sciml.modes.layout import TIME
 from sciml.modes.method import Method
+from sciml.train.records import class_name, find_class
 
 __all__ = ["Collection", "apart", "together"]
 
 SEPARATOR = "@"
-FLOWS = "flows"
+FLOWS, MARKER = "flows", "method.json"
 
 
 def together(flows: Mapping[str, xr.Dataset]) -> xr.Dataset:
@@ -86,21 +87,38 @@ class Collection:
         self.methods = methods
 
     def predict(self, ds: xr.Dataset) -> xr.Dataset:
-        """What the methods make of each flow's snapshots."""
+        """What the methods make of each flow's snapshots, in the data's own precision."""
         flows = apart(ds)
-        return together(
-            {
-                name: method.reconstruct(flows[name])
-                for name, method in self.methods.items()
-                if name in flows and flows[name].sizes[TIME]
-            }
-        )
+        found = {}
+        for name, method in self.methods.items():
+            if name in flows and flows[name].sizes[TIME]:
+                made = method.reconstruct(flows[name])
+                found[name] = made.assign(
+                    {str(key): made[key].astype(flows[name][key].dtype) for key in made.data_vars}
+                )
+        return together(found)
 
     def save(self, folder: Path) -> Path:
         """Each method in a folder of its flow's name, and `method.json`, which lists them."""
         folder = Path(folder)
         for name, method in self.methods.items():
             method.save(folder / name)
-        listed = {name: type(method).__qualname__ for name, method in self.methods.items()}
-        write_json(folder / "method.json", {"class": type(self).__qualname__, "flows": listed})
+        listed = {name: class_name(type(method)) for name, method in self.methods.items()}
+        write_json(folder / MARKER, {"class": type(self).__qualname__, "flows": listed})
         return folder
+
+    @classmethod
+    def load(cls, folder: Path) -> Collection:
+        """Bring back what `save` wrote; a new fit would have the options of each method's default.
+
+        Raises:
+            FileNotFoundError: nothing was saved there.
+        """
+        folder = Path(folder)
+        if not (folder / MARKER).is_file():
+            raise FileNotFoundError(f"no collection was saved in {folder}: there is no {MARKER}")
+        flows = read_json(folder / MARKER)["flows"]
+        kinds: dict[str, Any] = {name: find_class(kind) for name, kind in flows.items()}
+        model = cls(lambda name: kinds[name](), tuple(flows))
+        model.methods = {name: kind.load(folder / name) for name, kind in kinds.items()}
+        return model
