@@ -236,7 +236,7 @@ def _histories(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _predict_seconds(model: Model, ds: xr.Dataset, first: float) -> float:
-    """Seconds a sample: the median of up to five predictions of a test set, a second in all.
+    """Seconds a sample or snapshot: the median of up to five predictions, a second in all.
 
     The first prediction may have compiled or loaded something, so that it counts only where it
     took so long that it is not worth repeating.
@@ -246,7 +246,7 @@ def _predict_seconds(model: Model, ds: xr.Dataset, first: float) -> float:
         start = time.perf_counter()
         model.predict(ds)
         times.append(time.perf_counter() - start)
-    return statistics.median(times) / max(1, ds.sizes.get("sample", 1))
+    return statistics.median(times) / max(1, ds.sizes.get("sample", ds.sizes.get("time", 1)))
 
 
 def _scores(
