@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,10 +58,11 @@ def test_what_was_recorded_holds_the_bounds_of_today(name, tier):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_smoke_tier_passes(name, tmp_path):
-    """In a process of its own, as a user runs it."""
+    """In a process of its own, as a user runs it, on one thread: other tests run beside it."""
     folders = ["--out", tmp_path / "out", "--data", tmp_path / "data"]
     command = [sys.executable, "-m", "sciml.cli", "run", name, "--tier", "smoke", *folders]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=alone)
     assert done.returncode == 0, done.stdout + done.stderr
     assert Result.read(tmp_path / "out/result.json").holds
     assert (tmp_path / "out/report.html").exists()

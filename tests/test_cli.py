@@ -127,7 +127,7 @@ def test_data_generates_and_names_the_file(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([], "expected one of {cases, run, data, predict, info}; see sciml --help"),
+        ([], "expected one of {cases, run, data, predict, info, modes}; see sciml --help"),
         (["fly"], "unrecognized options: fly"),
         (["run"], "missing from sciml run: CASE; see sciml run --help"),
         (["run", "no-such-case"], "there is no case named 'no-such-case'"),

@@ -261,16 +261,19 @@ def test_weak_regression_resists_noise(rng: np.random.Generator) -> None:
     true.set_coefficients(Lorenz63().coefficients())
     exact = fit_polynomial_weakly(states, 0.01, threshold=0.1).coefficients()
     assert (exact - true.coefficients()).abs().max() < 1e-5
-    noisy = states + 0.5 * torch.from_numpy(rng.standard_normal(states.shape))
-    inner, rates = central_differences(noisy, 0.01)
-    strong, weak = (
-        (field.coefficients() - true.coefficients()).abs().max().item()
-        for field in (
-            fit_polynomial(inner, rates, threshold=0.3),
-            fit_polynomial_weakly(noisy, 0.01, threshold=0.3),
+    errors = []
+    for _ in range(4):
+        noisy = states + 0.5 * torch.from_numpy(rng.standard_normal(states.shape))
+        strong = fit_polynomial(*central_differences(noisy, 0.01), threshold=0.3)
+        weak = fit_polynomial_weakly(noisy, 0.01, threshold=0.3)
+        errors.append(
+            [
+                (field.coefficients() - true.coefficients()).abs().max().item()
+                for field in (strong, weak)
+            ]
         )
-    )
-    assert weak < 0.8 and weak < strong / 2
+    strong_error, weak_error = np.mean(errors, axis=0)
+    assert weak_error < 0.8 and weak_error < strong_error / 2
 
 
 def test_regression_leaves_out_gaps_and_refuses_too_little(states: Tensor) -> None:
