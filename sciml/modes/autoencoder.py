@@ -28,7 +28,7 @@ MARKER, NETWORK = "method.json", "network"
 
 WIDTHS: dict[Body, tuple[int, ...]] = {"dense": (64,), "convolutional": (16, 32, 32)}
 
-LINEAR = TrainOptions(epochs=8, optimiser="lbfgs")
+LINEAR = TrainOptions(epochs=30, optimiser="lbfgs")
 OTHERS = TrainOptions(epochs=200, batch_size=16, learning_rate=2e-3, weight_decay=1e-5)
 
 

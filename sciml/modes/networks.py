@@ -136,8 +136,12 @@ class Compression(Surrogate[CompressionOptions]):
     def parts(
         self, latents: Float[np.ndarray, "time latent"]
     ) -> Float[np.ndarray, "time part ..."]:
-        """What each decoder adds."""
-        return self._batched(self._inner.parts, latents)
+        """What each decoder adds; of a linear one, what each latent adds."""
+        if self.options.kind != "linear":
+            return self._batched(self._inner.parts, latents)
+        alone = latents[:, :, None] * np.eye(self.options.latents)
+        fields = self.decode(alone.reshape(-1, self.options.latents))
+        return fields.reshape(*latents.shape, *fields.shape[1:])
 
     @torch.no_grad()
     def posterior(
@@ -189,10 +193,9 @@ def _linear(options: CompressionOptions) -> AutoencoderNetwork:
     (size,) = options.shape
     encoder = nn.Linear(size, options.latents, bias=False)
     nn.init.orthogonal_(encoder.weight)
-    decoders = [nn.Linear(1, size, bias=False) for _ in range(options.latents)]
-    for decoder, row in zip(decoders, encoder.weight, strict=True):
-        decoder.weight.data.copy_(row.detach()[:, None])
-    return AutoencoderNetwork(encoder, decoders, latents=options.latents)
+    decoder = nn.Linear(options.latents, size, bias=False)
+    decoder.weight.data.copy_(encoder.weight.detach().T)
+    return AutoencoderNetwork(encoder, [decoder], latents=options.latents)
 
 
 def _encoder(options: CompressionOptions, codes: int) -> nn.Module:

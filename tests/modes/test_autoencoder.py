@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -14,6 +16,7 @@ from sciml.surrogate import OutsideRangeWarning
 from sciml.train import TrainOptions
 
 QUICK = TrainOptions(epochs=1, batch_size=16, device="cpu")
+LINEAR = TrainOptions(epochs=6, optimiser="lbfgs", device="cpu")
 KINDS = ("linear", "dense", "convolutional", "mode-decomposing", "variational")
 
 
@@ -55,7 +58,7 @@ def cells(ds: xr.Dataset) -> xr.Dataset:
 
 def quick(kind: str, **options: object) -> Autoencoder:
     given = {"rank": 2, "widths": (4, 8), **options}
-    training = None if kind == "linear" else QUICK
+    training = LINEAR if kind == "linear" else QUICK
     return Autoencoder(AutoencoderOptions(kind=kind, **given), training=training)
 
 
@@ -86,7 +89,8 @@ def lost(model: Autoencoder | Pod, ds: xr.Dataset) -> float:
 
 @pytest.mark.parametrize("rank", [2, 4])
 def test_linear_autoencoder_finds_the_subspace_of_pod(train, rank):
-    model = Autoencoder(AutoencoderOptions(kind="linear", rank=rank))
+    training = replace(LINEAR, epochs=10)
+    model = Autoencoder(AutoencoderOptions(kind="linear", rank=rank), training=training)
     history = model.fit(train)
     assert angles(model, train).max() < 1e-3
     pod = Pod(PodOptions(rank=rank))
@@ -101,7 +105,7 @@ def test_volumes_weigh(train):
     waves = waves + xr.where(left, 0.0, 0.5 * np.cos(6 * train["x"] - 11 * train["time"]))
     volume = xr.where(left, 0.01, 1.0).broadcast_like(train["mask"])
     ds = train.assign(velocity=waves.transpose("time", "x"), cell_volume=volume).isel(y=0)
-    weighted, plain = (Autoencoder(AutoencoderOptions(kind="linear", rank=2)) for _ in range(2))
+    weighted, plain = (quick("linear") for _ in range(2))
     weighted.fit(ds)
     assert angles(weighted, ds).max() < 1e-3
     plain.fit(ds.drop_vars("cell_volume"))
@@ -109,7 +113,7 @@ def test_volumes_weigh(train):
 
 
 def test_fewer_directions_than_snapshots_hold_the_leading_subspace(train):
-    model = Autoencoder(AutoencoderOptions(kind="linear", rank=4, span=40))
+    model = Autoencoder(AutoencoderOptions(kind="linear", rank=4, span=40), training=LINEAR)
     model.fit(train)
     assert angles(model, train).max() < 1e-2
 
@@ -144,7 +148,7 @@ def test_fields_of_the_latents_add_up(train, unseen, kind, listed):
 
 def test_a_larger_beta_leaves_less_in_the_latents(train):
     """Divergence from the normal distribution falls as beta rises, and the loss of energy rises."""
-    training = TrainOptions(epochs=40, batch_size=8, learning_rate=5e-3, device="cpu")
+    training = TrainOptions(epochs=25, batch_size=8, learning_rate=5e-3, device="cpu")
     divergence, losses = [], []
     for beta in (1e-4, 1e-1, 10.0):
         options = AutoencoderOptions(

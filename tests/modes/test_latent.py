@@ -71,7 +71,7 @@ def error(found: xr.Dataset, wanted: xr.Dataset) -> float:
 def test_an_oscillation_keeps_amplitude_and_frequency(train, pod, kind, bound, tmp_path):
     """Over ten periods after the training; a hundredth of a radian in phase is an error of 0.01."""
     options = LatentForecastOptions(kind=kind, horizon=8, history=4, hidden=(16,))
-    adam = TrainOptions(epochs=40, batch_size=16, learning_rate=3e-3, device="cpu")
+    adam = TrainOptions(epochs=25, batch_size=16, learning_rate=3e-3, device="cpu")
     model = LatentForecast(pod, options, training=adam if kind == "lstm" else SHORT)
     model.fit(train)
     found = model.forecast(train, 200)
@@ -84,15 +84,15 @@ def test_an_oscillation_keeps_amplitude_and_frequency(train, pod, kind, bound, t
 
 def test_a_neural_ode_holds_a_limit_cycle_and_a_linear_map_does_not():
     """From the growth of a disturbance on: the linear map has one rate of growth for all sizes."""
-    times = STEP * np.arange(300)
-    train, wanted = growing(times), growing(STEP * np.arange(300, 700))
+    times = 2 * STEP * np.arange(150)
+    train, wanted = growing(times), growing(2 * STEP * np.arange(150, 350))
     errors = {}
     for kind in ("neural ODE", "linear"):
         options = LatentForecastOptions(kind=kind, horizon=4, hidden=(16,))
-        training = replace(SHORT, epochs=10)
+        training = replace(SHORT, epochs=6)
         model = LatentForecast(Pod(PodOptions(rank=2)), options, training=training)
         model.fit(train)
-        errors[kind] = error(model.forecast(train, 400), wanted)
+        errors[kind] = error(model.forecast(train, 200), wanted)
     assert errors["neural ODE"] < 0.1 < 0.3 < errors["linear"]
 
 
