@@ -89,9 +89,9 @@ class Scale:
 SCALES = {
     "smoke": Scale(
         flows=("cylinder", "kdv", "burgers", "heat"),
-        saturated=(180.0, 213.6),
+        saturated=(191.0, 213.6),
         networks=("kdv", "heat"),
-        steps=20,
+        steps=10,
         linear=12,
         travelling=False,
     ),
@@ -485,6 +485,8 @@ DIAGNOSTICS = {
 
 # The report.
 
+MARKERS = "os^vD<>P*X"
+
 
 def travelling(outcome: Outcome) -> Table:
     """Modes that a travelling pulse takes."""
@@ -535,19 +537,19 @@ def circle(outcome: Outcome) -> Figure:
 
 
 def errors(outcome: Outcome) -> Figure:
-    figure = Figure(figsize=(6.9, 3.2), layout="constrained")
+    figure = Figure(figsize=(6.9, 3.6), layout="constrained")
     ax = figure.subplots()
     flows = SCALES[outcome.job.tier].flows
-    width = 0.8 / len(MODELS)
     for place, name in enumerate(MODELS):
         scores = outcome.result.models[name].metrics
         heights = [scores[f"error_{flow}"].value for flow in flows]
-        where = np.arange(len(flows)) + (place - len(MODELS) / 2) * width
-        ax.bar(where, np.clip(heights, 1e-9, None), width, label=name, color=f"C{place % 10}")
+        where = np.arange(len(flows)) + (place - len(MODELS) / 2) * 0.07
+        ax.plot(where, heights, MARKERS[place], ms=5, label=name)
     ax.set_yscale("log")
     ax.set_xticks(range(len(flows)), flows)
     ax.set_ylabel("relative error")
-    ax.legend(fontsize="x-small", ncols=2)
+    ax.grid(axis="y")
+    figure.legend(loc="outside upper center", ncols=4, fontsize="small")
     figure.set_label("Relative error of snapshots between those that were trained on")
     return figure
 
