@@ -523,12 +523,16 @@ def circle(outcome: Outcome) -> Figure:
     figure = Figure(figsize=(6.9, 3.4), layout="constrained")
     axes = figure.subplots(1, 2)
     turn = np.linspace(0, 2 * np.pi, 200)
-    for ax, name in zip(axes, ("DMD", "optimised DMD"), strict=True):
+    results = {}
+    for name in ("DMD", "optimised DMD"):
         method: Any = outcome.models[name]
-        found = method.methods["cylinder"].result
+        results[name] = method.methods["cylinder"].result
+    highest = max(float(abs(found["frequency"]).max()) for found in results.values())
+    for ax, (name, found) in zip(axes, results.items(), strict=True):
         ax.plot(np.cos(turn), np.sin(turn), color="0.6", lw=0.9)
         values = found["eigenvalues"].values
-        shown = ax.scatter(values.real, values.imag, c=abs(found["frequency"].values), zorder=3)
+        color = abs(found["frequency"].values)
+        shown = ax.scatter(values.real, values.imag, c=color, vmin=0, vmax=highest, zorder=3)
         ax.set_aspect("equal")
         ax.set(xlabel="real part", ylabel="imaginary part", title=name)
     figure.colorbar(shown, ax=axes, label="frequency, U/D")
