@@ -198,6 +198,14 @@ def test_saved_and_loaded_is_the_same(train, unseen, kind, tmp_path):
         Pod.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("kind", ["linear", "dense"])
+def test_a_finished_fit_is_resumed_and_not_repeated(train, unseen, kind, tmp_path):
+    model, again = quick(kind), quick(kind)
+    history = model.fit(train, unseen, folder=tmp_path)
+    assert again.fit(train, unseen, folder=tmp_path, resume=True).seconds == history.seconds
+    xr.testing.assert_equal(again.reconstruct(unseen), model.reconstruct(unseen))
+
+
 @pytest.mark.parametrize("kind", ["convolutional", "dense"])
 def test_units_do_not_matter(train, unseen, kind):
     """A power of two, so that rounding is the same."""

@@ -98,8 +98,8 @@ def test_a_neural_ode_holds_a_limit_cycle_and_a_linear_map_does_not():
 
 def test_a_neural_ode_takes_any_steps(train, pod, rng):
     kept = np.sort(rng.permutation(60)[:45])
-    options = LatentForecastOptions(horizon=6, hidden=(16,), substeps=3)
-    model = LatentForecast(pod, options, training=replace(SHORT, epochs=12))
+    options = LatentForecastOptions(horizon=4, hidden=(16,), substeps=3)
+    model = LatentForecast(pod, options, training=replace(SHORT, epochs=8))
     model.fit(train.isel(time=kept))
     last = train.isel(time=[-1])
     fine = last["time"].item() + model.step * np.arange(1, 101)
