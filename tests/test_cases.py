@@ -67,4 +67,4 @@ def test_the_smoke_tier_passes(name, tmp_path):
     assert Result.read(tmp_path / "out/result.json").holds
     assert (tmp_path / "out/report.html").exists()
     saved = {path.name for path in (tmp_path / "out/surrogate").iterdir()}
-    assert saved & {"surrogate.json", "ensemble.json"}
+    assert saved & {"surrogate.json", "ensemble.json", "method.json"}
